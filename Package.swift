@@ -1,0 +1,95 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One list for every Swift target, so that no target is laxer than its neighbour.
+let swiftSettings: [SwiftSetting] = [
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+    .enableUpcomingFeature("ExistentialAny"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0444-member-import-visibility.md
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0409-access-level-on-imports.md
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0461-async-function-isolation.md
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0443-warning-control-flags.md
+    .treatAllWarnings(as: .error),
+]
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+let package = Package(
+    name: "godwit",
+    products: [
+        .executable(name: "godwit", targets: ["godwit"]),
+        .executable(name: "godwit-bench", targets: ["godwit-bench"]),
+        .library(name: "Godwit", targets: ["Controller", "Replay"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
+        .target(name: "CLinux"),
+        library("JSONC", ["CJSONC"]),
+        library("QMP", ["JSONC", .product(name: "DequeModule", package: "swift-collections")]),
+        library("Migration", [.product(name: "OrderedCollections", package: "swift-collections")]),
+        library("Phases", ["Migration"]),
+        library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
+        library("Trace", ["JSONC"]),
+        library("Replay", ["Trace", "MigrationQMP"]),
+        library("QMPTransport", ["QMP", "JSONC", "CLinux", .product(name: "Logging", package: "swift-log")] + nio),
+        library("TraceServer", ["Trace", "QMPTransport", "MigrationQMP"] + nio),
+        library(
+            "Controller",
+            ["Trace", "QMPTransport", "MigrationQMP", "CLinux", .product(name: "Logging", package: "swift-log")] + nio
+        ),
+        library("GuestLab", ["CLinux", "JSONC"], resources: [.embedInCode("Resources/guest.s")]),
+        library(
+            "Commands",
+            [
+                "Controller", "Replay", "GuestLab",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .executableTarget(name: "godwit", dependencies: ["Commands"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "godwit-bench",
+            dependencies: [
+                "GuestLab", "QMPTransport", "Controller",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        tests("JSONCTests", ["JSONC"]),
+        tests("QMPTests", ["QMP", "JSONC"]),
+        tests("MigrationTests", ["Migration"]),
+        tests("PhasesTests", ["Phases", "Migration"]),
+        tests("MigrationQMPTests", ["MigrationQMP"]),
+        tests("TraceTests", ["Trace", "JSONC"]),
+        tests("ReplayTests", ["Replay", "Trace"]),
+        tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
+        tests("TraceServerTests", ["TraceServer", "Controller"] + nio),
+        tests("ControllerTests", ["Controller", "TraceServer"] + nio),
+        tests("CommandsTests", ["Commands"]),
+        tests("LiveTests", ["GuestLab", "Controller", "JSONC", "QMPTransport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

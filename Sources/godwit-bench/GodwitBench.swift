@@ -1,0 +1,4 @@
+@main
+enum GodwitBench {
+    static func main() async {}
+}

@@ -1,0 +1,6 @@
+import Commands
+
+@main
+enum Godwit {
+    static func main() async {}
+}
