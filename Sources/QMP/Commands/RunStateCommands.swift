@@ -1,0 +1,51 @@
+public import JSONC
+
+/// Reply of `query-status`.
+public struct RunState: Hashable, Sendable {
+    /// QEMU's word: `running`, `paused`, `inmigrate`, `finish-migrate`, `postmigrate`, ...
+    public var status: String
+    /// Whether the virtual CPUs run.
+    public var running: Bool
+
+    /// A run state by its members.
+    public init(status: String, running: Bool) {
+        self.status = status
+        self.running = running
+    }
+}
+
+/// `query-status`.
+public struct QueryStatus: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "query-status"
+    public static let kind = QMPCommandKind.query
+
+    public static func decodeReply(_ view: JSONView) throws(QMPError) -> RunState {
+        RunState(
+            status: try view.required("status", of: self.name) { $0.string },
+            running: try view.required("running", of: self.name) { $0.bool }
+        )
+    }
+}
+
+/// `cont`: runs the guest; in `inmigrate` only notes that it shall run once loaded. May wait for disks.
+public struct Cont: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "cont"
+    public static let kind = QMPCommandKind.slow
+    public typealias Reply = Void
+}
+
+/// `stop`: pauses the guest; drains the disks first.
+public struct Stop: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "stop"
+    public static let kind = QMPCommandKind.slow
+    public typealias Reply = Void
+}

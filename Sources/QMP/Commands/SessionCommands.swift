@@ -1,0 +1,96 @@
+public import JSONC
+
+/// `qmp_capabilities`: ends the negotiation. Sent by the session itself.
+public struct QMPCapabilities: QMPCommand {
+    /// Protocol capabilities to switch on, of those that the greeting offered.
+    public var enable: [String]
+
+    /// The command.
+    public init(enable: [String] = []) { self.enable = enable }
+
+    public static let name = "qmp_capabilities"
+    public static let kind = QMPCommandKind.configure
+    public typealias Reply = Void
+
+    public func writeArguments(_ writer: inout JSONWriter) {
+        guard !self.enable.isEmpty else { return }
+        writer.member("enable", .array(self.enable.map { .string($0) }))
+    }
+}
+
+/// `query-version`.
+public struct QueryVersion: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "query-version"
+    public static let kind = QMPCommandKind.query
+
+    /// QEMU's version, in the shape of a greeting without capabilities.
+    public static func decodeReply(_ view: JSONView) throws(QMPError) -> QMPGreeting {
+        let version = try view.required("qemu", of: self.name) { $0.kind == .object ? $0 : nil }
+        return QMPGreeting(
+            major: try version.required("major", of: self.name) { $0.int64 },
+            minor: try version.required("minor", of: self.name) { $0.int64 },
+            micro: try version.required("micro", of: self.name) { $0.int64 },
+            package: view["package"]?.string ?? ""
+        )
+    }
+}
+
+/// `query-commands`: the names that this binary knows.
+public struct QueryCommands: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "query-commands"
+    public static let kind = QMPCommandKind.schema
+
+    public static func decodeReply(_ view: JSONView) throws(QMPError) -> [String] {
+        try view.elements(of: self.name) { (element) throws(QMPError) in
+            try element.required("name", of: self.name) { $0.string }
+        }
+    }
+}
+
+/// `query-qmp-schema`: what this binary can do; 150 to 250 kB.
+public struct QueryQMPSchema: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "query-qmp-schema"
+    public static let kind = QMPCommandKind.schema
+
+    public static func decodeReply(_ view: JSONView) throws(QMPError) -> JSONValue { view.value() }
+}
+
+/// `human-monitor-command`: one line of the human monitor; its output comes back as text.
+public struct HumanMonitorCommand: QMPCommand {
+    /// The line.
+    public var commandLine: String
+
+    /// The command.
+    public init(_ commandLine: String) { self.commandLine = commandLine }
+
+    public static let name = "human-monitor-command"
+    public static let kind = QMPCommandKind.slow
+
+    public func writeArguments(_ writer: inout JSONWriter) {
+        writer.member("command-line", self.commandLine)
+    }
+
+    public static func decodeReply(_ view: JSONView) throws(QMPError) -> String {
+        guard let text = view.string else { throw QMPError(.invalidReply, "\(self.name): the reply is not a string") }
+        return text
+    }
+}
+
+/// `quit`: ends QEMU. The connection closes before or after the reply.
+public struct Quit: QMPCommand {
+    /// The command.
+    public init() {}
+
+    public static let name = "quit"
+    public static let kind = QMPCommandKind.action
+    public typealias Reply = Void
+}
