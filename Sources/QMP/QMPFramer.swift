@@ -184,7 +184,8 @@ public struct QMPFramer {
         var index = start
         while index < bytes.count {
             switch bytes[index] {
-            case Byte.quote, Byte.openBrace, Byte.closeBrace, Byte.openBracket, Byte.closeBracket, Byte.resync, Byte.olderResync:
+            case Byte.quote, Byte.openBrace, Byte.closeBrace, Byte.openBracket, Byte.closeBracket, Byte.resync,
+                Byte.olderResync:
                 return index
             default:
                 index += 1

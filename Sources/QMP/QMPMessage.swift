@@ -32,6 +32,28 @@ public enum QMPMessage: Hashable, Sendable {
         }
     }
 
+    /// The numeric id that a reply ends with (`"id": 7}`, as QEMU renders it), found without parsing the rest.
+    static func trailingID(_ line: UnsafeRawBufferPointer) -> UInt64? {
+        var end = line.count
+        func skipSpaces() {
+            while end > 0, [0x20, 0x09, 0x0A, 0x0D].contains(line[end - 1]) { end -= 1 }
+        }
+        func skip(_ byte: UInt8) -> Bool {
+            skipSpaces()
+            guard end > 0, line[end - 1] == byte else { return false }
+            end -= 1
+            return true
+        }
+        guard skip(UInt8(ascii: "}")) else { return nil }
+        skipSpaces()
+        let digitsEnd = end
+        while end > 0, line[end - 1] >= UInt8(ascii: "0"), line[end - 1] <= UInt8(ascii: "9") { end -= 1 }
+        let digits = String(decoding: line[end..<digitsEnd], as: UTF8.self)
+        guard skip(UInt8(ascii: ":")) else { return nil }
+        for byte in "\"di\"".utf8 where !skip(byte) { return nil }
+        return UInt64(digits)
+    }
+
     private static func identifier(_ view: JSONView?) -> JSONValue? {
         guard let view else { return nil }
         if let number = view.int64 { return .integer(number) }

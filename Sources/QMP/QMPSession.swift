@@ -250,6 +250,18 @@ public struct QMPSession<Token> {
         }
     }
 
+    /// A framed message came that cannot be parsed. QEMU can do that to a reply (it prints a NaN as `nan`); then the command it belongs to,
+    /// if its id can still be made out, ends with `invalidReply` instead of holding up the line.
+    public mutating func receivedUnreadable(_ line: UnsafeRawBufferPointer, _ what: String) -> ReceiveAction {
+        guard case .ready = self.state, let id = QMPMessage.trailingID(line) else { return self.receivedGarbage(what) }
+        switch self.answered(id, refusal: nil) {
+        case .succeed(let token):
+            return .fail(token, QMPError(.invalidReply, "the monitor answered with \(what)"))
+        default:
+            return .problem(QMPError(.protocol, "the monitor sent \(what)"))
+        }
+    }
+
     /// Time has passed.
     public mutating func hitDeadline(at now: UInt64) -> DeadlineAction {
         switch self.state {
@@ -311,7 +323,8 @@ public struct QMPSession<Token> {
             return .problem(error)
         }
         guard case .integer(let number) = id, let number = UInt64(exactly: number) else {
-            return .problem(QMPError(.protocol, "the monitor sent a reply to an id that is not ours: \(Self.short(id))"))
+            return .problem(
+                QMPError(.protocol, "the monitor sent a reply to an id that is not ours: \(Self.short(id))"))
         }
         switch self.state {
         case .negotiating(let greeting, number, isWritten: true, _):

@@ -8,10 +8,14 @@ public struct GetFD: QMPCommand {
     /// The command.
     public init(fdname: String) { self.fdname = fdname }
 
+    /// The name on the wire.
     public static let name = "getfd"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("fdname", self.fdname)
     }
@@ -25,10 +29,14 @@ public struct CloseFD: QMPCommand {
     /// The command.
     public init(fdname: String) { self.fdname = fdname }
 
+    /// The name on the wire.
     public static let name = "closefd"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("fdname", self.fdname)
     }
@@ -55,14 +63,18 @@ public struct AddFD: QMPCommand {
         self.opaque = opaque
     }
 
+    /// The name on the wire.
     public static let name = "add-fd"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         if let fdsetID = self.fdsetID { writer.member("fdset-id", fdsetID) }
         if let opaque = self.opaque { writer.member("opaque", opaque) }
     }
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> AddedFD {
         AddedFD(
             fdsetID: try view.required("fdset-id", of: self.name) { $0.int64 },
@@ -84,10 +96,14 @@ public struct RemoveFD: QMPCommand {
         self.fd = fd
     }
 
+    /// The name on the wire.
     public static let name = "remove-fd"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("fdset-id", self.fdsetID)
         if let fd = self.fd { writer.member("fd", fd) }
@@ -115,9 +131,12 @@ public struct QueryFDSets: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-fdsets"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> [FDSet] {
         try view.elements(of: self.name) { (element) throws(QMPError) in
             let fds = try element.required("fds", of: self.name) { $0 }

@@ -5,9 +5,12 @@ public struct QueryName: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-name"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> String? { view["name"]?.string }
 }
 
@@ -16,9 +19,12 @@ public struct QueryUUID: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-uuid"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> String {
         try view.required("UUID", of: self.name) { $0.string }
     }
@@ -29,9 +35,12 @@ public struct QueryTarget: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-target"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> String {
         try view.required("arch", of: self.name) { $0.string }
     }
@@ -50,9 +59,12 @@ public struct QueryKVM: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-kvm"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> KVMInfo {
         KVMInfo(
             enabled: try view.required("enabled", of: self.name) { $0.bool },
@@ -74,9 +86,12 @@ public struct QueryMemorySizeSummary: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-memory-size-summary"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> MemorySizeSummary {
         MemorySizeSummary(
             baseMemory: try view.required("base-memory", of: self.name) { $0.uint64 },
@@ -99,6 +114,7 @@ extension QMPRawQuery {
 public struct QueryMemdev: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-memdev"
 }
 
@@ -106,6 +122,7 @@ public struct QueryMemdev: QMPRawQuery {
 public struct QueryMemoryDevices: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-memory-devices"
 }
 
@@ -113,6 +130,7 @@ public struct QueryMemoryDevices: QMPRawQuery {
 public struct QueryCPUsFast: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-cpus-fast"
 }
 
@@ -120,6 +138,7 @@ public struct QueryCPUsFast: QMPRawQuery {
 public struct QueryHotpluggableCPUs: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-hotpluggable-cpus"
 }
 
@@ -127,6 +146,7 @@ public struct QueryHotpluggableCPUs: QMPRawQuery {
 public struct QueryBlock: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-block"
 }
 
@@ -137,8 +157,10 @@ public struct QueryNamedBlockNodes: QMPRawQuery {
 
     /// The command.
     public init(flat: Bool? = nil) { self.flat = flat }
+    /// The name on the wire.
     public static let name = "query-named-block-nodes"
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         if let flat = self.flat { writer.member("flat", flat) }
     }
@@ -148,6 +170,7 @@ public struct QueryNamedBlockNodes: QMPRawQuery {
 public struct QueryPCI: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-pci"
 }
 
@@ -155,6 +178,7 @@ public struct QueryPCI: QMPRawQuery {
 public struct QueryChardev: QMPRawQuery {
     /// The command.
     public init() {}
+    /// The name on the wire.
     public static let name = "query-chardev"
 }
 
@@ -165,8 +189,10 @@ public struct QueryRxFilter: QMPRawQuery {
 
     /// The command.
     public init(name: String? = nil) { self.name = name }
+    /// The name on the wire.
     public static let name = "query-rx-filter"
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         if let name = self.name { writer.member("name", name) }
     }
@@ -188,13 +214,17 @@ public struct QOMList: QMPCommand {
     /// The command.
     public init(path: String) { self.path = path }
 
+    /// The name on the wire.
     public static let name = "qom-list"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("path", self.path)
     }
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> [QOMProperty] {
         try view.elements(of: self.name) { (element) throws(QMPError) in
             QOMProperty(
@@ -218,8 +248,10 @@ public struct QOMGet: QMPRawQuery {
         self.property = property
     }
 
+    /// The name on the wire.
     public static let name = "qom-get"
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("path", self.path)
         writer.member("property", self.property)

@@ -5,9 +5,12 @@ public struct QueryMigrate: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-migrate"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> MigrationInfo {
         guard view.kind == .object else { throw QMPError(.invalidReply, "\(self.name): the reply is not an object") }
         return MigrationInfo(view)
@@ -33,9 +36,12 @@ public struct QueryMigrateCapabilities: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-migrate-capabilities"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> [MigrationCapability] {
         try view.elements(of: self.name) { (element) throws(QMPError) in
             MigrationCapability(
@@ -54,10 +60,14 @@ public struct MigrateSetCapabilities: QMPCommand {
     /// The command.
     public init(_ capabilities: [MigrationCapability]) { self.capabilities = capabilities }
 
+    /// The name on the wire.
     public static let name = "migrate-set-capabilities"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         let list = self.capabilities.map { capability -> JSONValue in
             ["capability": .string(capability.capability), "state": .bool(capability.state)]
@@ -71,9 +81,12 @@ public struct QueryMigrateParameters: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-migrate-parameters"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> JSONObject {
         guard case .object(let object) = view.value() else {
             throw QMPError(.invalidReply, "\(self.name): the reply is not an object")
@@ -90,10 +103,14 @@ public struct MigrateSetParameters: QMPCommand {
     /// The command.
     public init(_ parameters: JSONObject) { self.parameters = parameters }
 
+    /// The name on the wire.
     public static let name = "migrate-set-parameters"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         for (key, value) in self.parameters {
             writer.key(key)
@@ -115,10 +132,14 @@ public struct MigrateIncoming: QMPCommand {
         self.exitOnError = exitOnError
     }
 
+    /// The name on the wire.
     public static let name = "migrate-incoming"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("uri", self.uri)
         if let exitOnError = self.exitOnError { writer.member("exit-on-error", exitOnError) }
@@ -138,10 +159,14 @@ public struct Migrate: QMPCommand {
         self.resume = resume
     }
 
+    /// The name on the wire.
     public static let name = "migrate"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("uri", self.uri)
         if self.resume { writer.member("resume", true) }
@@ -156,10 +181,14 @@ public struct MigrateContinue: QMPCommand {
     /// The command.
     public init(state: String = "pre-switchover") { self.state = state }
 
+    /// The name on the wire.
     public static let name = "migrate-continue"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("state", self.state)
     }
@@ -170,8 +199,11 @@ public struct MigrateCancel: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "migrate_cancel"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.slow
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 }
 
@@ -180,8 +212,11 @@ public struct MigrateStartPostcopy: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "migrate-start-postcopy"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 }
 
@@ -190,9 +225,13 @@ public struct MigratePause: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "migrate-pause"
+    /// `exec-oob` works for it.
     public static let allowsOutOfBand = true
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 }
 
@@ -204,11 +243,16 @@ public struct MigrateRecover: QMPCommand {
     /// The command.
     public init(uri: String) { self.uri = uri }
 
+    /// The name on the wire.
     public static let name = "migrate-recover"
+    /// `exec-oob` works for it.
     public static let allowsOutOfBand = true
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("uri", self.uri)
     }
@@ -250,10 +294,14 @@ public struct QueryYank: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-yank"
+    /// `exec-oob` works for it.
     public static let allowsOutOfBand = true
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> [YankInstance] {
         try view.elements(of: self.name) { (element) throws(QMPError) in try YankInstance(element) }
     }
@@ -267,11 +315,16 @@ public struct Yank: QMPCommand {
     /// The command.
     public init(_ instances: [YankInstance]) { self.instances = instances }
 
+    /// The name on the wire.
     public static let name = "yank"
+    /// `exec-oob` works for it.
     public static let allowsOutOfBand = true
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("instances", .array(self.instances.map(\.json)))
     }

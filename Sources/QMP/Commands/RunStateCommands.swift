@@ -19,9 +19,12 @@ public struct QueryStatus: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-status"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> RunState {
         RunState(
             status: try view.required("status", of: self.name) { $0.string },
@@ -35,8 +38,11 @@ public struct Cont: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "cont"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.slow
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 }
 
@@ -45,7 +51,10 @@ public struct Stop: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "stop"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.slow
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 }

@@ -8,10 +8,14 @@ public struct QMPCapabilities: QMPCommand {
     /// The command.
     public init(enable: [String] = []) { self.enable = enable }
 
+    /// The name on the wire.
     public static let name = "qmp_capabilities"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.configure
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         guard !self.enable.isEmpty else { return }
         writer.member("enable", .array(self.enable.map { .string($0) }))
@@ -23,7 +27,9 @@ public struct QueryVersion: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-version"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.query
 
     /// QEMU's version, in the shape of a greeting without capabilities.
@@ -43,9 +49,12 @@ public struct QueryCommands: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-commands"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.schema
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> [String] {
         try view.elements(of: self.name) { (element) throws(QMPError) in
             try element.required("name", of: self.name) { $0.string }
@@ -58,9 +67,12 @@ public struct QueryQMPSchema: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "query-qmp-schema"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.schema
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> JSONValue { view.value() }
 }
 
@@ -72,13 +84,17 @@ public struct HumanMonitorCommand: QMPCommand {
     /// The command.
     public init(_ commandLine: String) { self.commandLine = commandLine }
 
+    /// The name on the wire.
     public static let name = "human-monitor-command"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.slow
 
+    /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
         writer.member("command-line", self.commandLine)
     }
 
+    /// Reads the value of `return`; throws `invalidReply` when something promised is missing.
     public static func decodeReply(_ view: JSONView) throws(QMPError) -> String {
         guard let text = view.string else { throw QMPError(.invalidReply, "\(self.name): the reply is not a string") }
         return text
@@ -90,7 +106,10 @@ public struct Quit: QMPCommand {
     /// The command.
     public init() {}
 
+    /// The name on the wire.
     public static let name = "quit"
+    /// Which deadline it has.
     public static let kind = QMPCommandKind.action
+    /// Nothing of interest comes back.
     public typealias Reply = Void
 }
