@@ -33,7 +33,8 @@ public struct JSONParser: ~Copyable {
     mutating func parseRoot(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> OpaquePointer? {
         guard let tokener = tokener.pointer else { throw JSONError(.internal, "no memory for a JSON parser") }
         guard bytes.count <= limits.maximumBytes else {
-            throw JSONError(.tooLarge, "a JSON text of \(bytes.count) bytes exceeds the limit of \(limits.maximumBytes)")
+            throw JSONError(
+                .tooLarge, "a JSON text of \(bytes.count) bytes exceeds the limit of \(limits.maximumBytes)")
         }
         guard let base = bytes.baseAddress, !bytes.isEmpty else {
             throw JSONError(.truncated, "the text is empty", offset: 0)

@@ -14,30 +14,34 @@ import Testing
 
     static func code(of text: String) -> JSONError.Code? { code(of: Array(text.utf8)) }
 
-    @Test(arguments: [
-        ("", .truncated), (" ", .truncated), ("{", .truncated), ("[1,", .truncated), ("\"a", .truncated),
-        ("\"a\\", .truncated), ("\"\\u12", .truncated), ("{\"a\"", .truncated), ("{\"a\":", .truncated),
-        ("-", .truncated), ("1.", .truncated), ("1e", .truncated), ("{\"a\":1", .truncated), ("[[]", .truncated),
-        ("tru", .syntax), ("nul", .syntax), ("True", .syntax), ("NULL", .syntax), ("[1.]", .syntax), ("[1e]", .syntax),
-        ("[1e+]", .syntax), ("[.5]", .syntax), ("[+1]", .syntax), ("[01]", .syntax), ("[-01]", .syntax),
-        ("[-]", .syntax), ("[0x10]", .syntax), ("{'a':1}", .syntax), ("['a']", .syntax), ("[1,]", .syntax),
-        ("[,1]", .syntax), ("[1,,2]", .syntax), ("[1 2]", .syntax), ("{\"a\":1,}", .syntax), ("{,}", .syntax),
-        ("{\"a\" 1}", .syntax), ("{\"a\":}", .syntax), ("{1:1}", .syntax), ("{\"a\":1 \"b\":2}", .syntax),
-        ("[1}", .syntax), ("{\"a\":1]", .syntax), ("}", .syntax), ("]", .syntax), (":", .syntax), (",", .syntax),
-        ("[1]// x", .trailingBytes), ("/* x */[1]", .syntax), ("[1,/**/2]", .syntax), ("[1//\n]", .syntax),
-        ("\"\\x41\"", .syntax), ("\"\\u00g0\"", .syntax), ("\"\\'\"", .syntax),
-        ("{}{", .trailingBytes), ("{}x", .trailingBytes), ("{} {}", .trailingBytes), ("1 2", .trailingBytes),
-        ("nullx", .trailingBytes), ("[]]", .trailingBytes), ("\"a\"\"b\"", .trailingBytes), ("[1]\u{0}", .trailingBytes),
-        ("NaN", .nonFinite), ("[nan]", .nonFinite), ("[-nan]", .nonFinite), ("Infinity", .nonFinite),
-        ("[-Infinity]", .nonFinite), ("[inf]", .nonFinite), ("{\"mbps\":-inf}", .nonFinite),
-        ("\u{FEFF}{}", .syntax),
-    ] as [(String, JSONError.Code)])
+    @Test(
+        arguments: [
+            ("", .truncated), (" ", .truncated), ("{", .truncated), ("[1,", .truncated), ("\"a", .truncated),
+            ("\"a\\", .truncated), ("\"\\u12", .truncated), ("{\"a\"", .truncated), ("{\"a\":", .truncated),
+            ("-", .truncated), ("1.", .truncated), ("1e", .truncated), ("{\"a\":1", .truncated), ("[[]", .truncated),
+            ("tru", .syntax), ("nul", .syntax), ("True", .syntax), ("NULL", .syntax), ("[1.]", .syntax),
+            ("[1e]", .syntax),
+            ("[1e+]", .syntax), ("[.5]", .syntax), ("[+1]", .syntax), ("[01]", .syntax), ("[-01]", .syntax),
+            ("[-]", .syntax), ("[0x10]", .syntax), ("{'a':1}", .syntax), ("['a']", .syntax), ("[1,]", .syntax),
+            ("[,1]", .syntax), ("[1,,2]", .syntax), ("[1 2]", .syntax), ("{\"a\":1,}", .syntax), ("{,}", .syntax),
+            ("{\"a\" 1}", .syntax), ("{\"a\":}", .syntax), ("{1:1}", .syntax), ("{\"a\":1 \"b\":2}", .syntax),
+            ("[1}", .syntax), ("{\"a\":1]", .syntax), ("}", .syntax), ("]", .syntax), (":", .syntax), (",", .syntax),
+            ("[1]// x", .trailingBytes), ("/* x */[1]", .syntax), ("[1,/**/2]", .syntax), ("[1//\n]", .syntax),
+            ("\"\\x41\"", .syntax), ("\"\\u00g0\"", .syntax), ("\"\\'\"", .syntax),
+            ("{}{", .trailingBytes), ("{}x", .trailingBytes), ("{} {}", .trailingBytes), ("1 2", .trailingBytes),
+            ("nullx", .trailingBytes), ("[]]", .trailingBytes), ("\"a\"\"b\"", .trailingBytes),
+            ("[1]\u{0}", .trailingBytes),
+            ("NaN", .nonFinite), ("[nan]", .nonFinite), ("[-nan]", .nonFinite), ("Infinity", .nonFinite),
+            ("[-Infinity]", .nonFinite), ("[inf]", .nonFinite), ("{\"mbps\":-inf}", .nonFinite),
+            ("\u{FEFF}{}", .syntax),
+        ] as [(String, JSONError.Code)])
     func refuses(text: String, code: JSONError.Code) {
         #expect(Self.code(of: text) == code)
     }
 
     @Test(arguments: [
-        "null", "true", "false", "0", "-0", "12", "-1.5e-7", "1E5", "\"\"", "\"a\"", "{}", "[]", " [ ] ", "{\"a\":1}\r\n",
+        "null", "true", "false", "0", "-0", "12", "-1.5e-7", "1E5", "\"\"", "\"a\"", "{}", "[]", " [ ] ",
+        "{\"a\":1}\r\n",
         "\t{ \"a\" : [ 1 , 2.5 , null , { } ] }\n", "[[[]],{}]", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
     ])
     func accepts(text: String) {
@@ -61,11 +65,12 @@ import Testing
 
     // MARK: UTF-8
 
-    @Test(arguments: [
-        [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xE0, 0x9F, 0xBF], [0xF0, 0x8F, 0xBF, 0xBF],
-        [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF], [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0x80], [0xBF],
-        [0xFE], [0xFF], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98], [0xC3, 0x41], [0xE2, 0x82, 0x41],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xE0, 0x9F, 0xBF], [0xF0, 0x8F, 0xBF, 0xBF],
+            [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF], [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0x80], [0xBF],
+            [0xFE], [0xFF], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98], [0xC3, 0x41], [0xE2, 0x82, 0x41],
+        ] as [[UInt8]])
     func refusesMalformedUTF8(sequence: [UInt8]) {
         for padding in [0, 5, 6, 7, 8] {
             let quoted = Array("\"".utf8) + [UInt8](repeating: 0x61, count: padding) + sequence
@@ -75,7 +80,9 @@ import Testing
         #expect(Self.code(of: Array("{\"".utf8) + sequence + Array("\":1}".utf8)) == .invalidUTF8)
     }
 
-    @Test(arguments: ["é", "\u{80}", "\u{7FF}", "\u{800}", "\u{D7FF}", "\u{E000}", "\u{FFFF}", "\u{10000}", "\u{10FFFF}"])
+    @Test(arguments: [
+        "é", "\u{80}", "\u{7FF}", "\u{800}", "\u{D7FF}", "\u{E000}", "\u{FFFF}", "\u{10000}", "\u{10FFFF}",
+    ])
     func keepsWellFormedUTF8(text: String) throws {
         let document = try JSONDocument(parsing: "{\"k\(text)\":\"\(text)aaaaaaaa\(text)\"}")
         document.withRoot { root in
@@ -86,7 +93,9 @@ import Testing
 
     @Test func decodesSurrogatePairsAndRefusesHalves() throws {
         #expect(try JSONValue(parsing: "\"\\uD83D\\ude00\"") == "😀")
-        for half in ["\\uD83D", "\\uDE00", "\\uD83Dx", "\\uD83D\\n", "\\uD83D\\u0041", "\\uDE00\\uD83D", "\\uD83D\\uD83D"] {
+        for half in [
+            "\\uD83D", "\\uDE00", "\\uD83Dx", "\\uD83D\\n", "\\uD83D\\u0041", "\\uDE00\\uD83D", "\\uD83D\\uD83D",
+        ] {
             #expect(Self.code(of: "\"\(half)\"") == .loneSurrogate, "\(half)")
         }
         #expect(Self.code(of: "{\"\\ud800\":1}") == .loneSurrogate)

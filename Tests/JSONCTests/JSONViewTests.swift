@@ -27,27 +27,28 @@ import Testing
     }
 
     @Test func tellsTypesApart() throws {
-        try JSONDocument(parsing: "{\"n\":null,\"b\":false,\"i\":1,\"d\":1.0,\"s\":\"1\",\"a\":[1],\"o\":{\"x\":1}}").withRoot {
-            root in
-            #expect(root["n"]?.isNull == true)
-            #expect(root["n"]?.kind == .null)
-            #expect(root["b"]?.bool == false)
-            #expect(root["b"]?.int64 == nil)
-            #expect(root["i"]?.bool == nil)
-            #expect(root["i"]?.double == 1)
-            #expect(root["i"]?.string == nil)
-            #expect(root["d"]?.kind == .number)
-            #expect(root["s"]?.int64 == nil)
-            #expect(root["s"]?.double == nil)
-            #expect(root["s"]?.uint64 == nil)
-            #expect(root["a"]?.element(at: 0)?.int64 == 1)
-            #expect(root["o"]?.element(at: 0) == nil)
-            #expect(root["a"]?["x"] == nil)
-            var visited = 0
-            root["o"]?.forEachElement { _ in visited += 1 }
-            root["a"]?.forEachMember { _, _ in visited += 1 }
-            #expect(visited == 0)
-        }
+        try JSONDocument(parsing: "{\"n\":null,\"b\":false,\"i\":1,\"d\":1.0,\"s\":\"1\",\"a\":[1],\"o\":{\"x\":1}}")
+            .withRoot {
+                root in
+                #expect(root["n"]?.isNull == true)
+                #expect(root["n"]?.kind == .null)
+                #expect(root["b"]?.bool == false)
+                #expect(root["b"]?.int64 == nil)
+                #expect(root["i"]?.bool == nil)
+                #expect(root["i"]?.double == 1)
+                #expect(root["i"]?.string == nil)
+                #expect(root["d"]?.kind == .number)
+                #expect(root["s"]?.int64 == nil)
+                #expect(root["s"]?.double == nil)
+                #expect(root["s"]?.uint64 == nil)
+                #expect(root["a"]?.element(at: 0)?.int64 == 1)
+                #expect(root["o"]?.element(at: 0) == nil)
+                #expect(root["a"]?["x"] == nil)
+                var visited = 0
+                root["o"]?.forEachElement { _ in visited += 1 }
+                root["a"]?.forEachMember { _, _ in visited += 1 }
+                #expect(visited == 0)
+            }
     }
 
     @Test func passesErrorsOutOfClosures() throws {

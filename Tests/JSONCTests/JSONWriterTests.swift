@@ -35,7 +35,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("plain", "\"plain\""), ("a\"b\\c/", "\"a\\\"b\\\\c/\""), ("\u{0}\n\u{1F}\u{7F}", "\"\\u0000\\u000a\\u001f\u{7F}\""),
+        ("plain", "\"plain\""), ("a\"b\\c/", "\"a\\\"b\\\\c/\""),
+        ("\u{0}\n\u{1F}\u{7F}", "\"\\u0000\\u000a\\u001f\u{7F}\""),
         ("é😀", "\"é😀\""), ("\r\n", "\"\\u000d\\u000a\""), ("", "\"\""),
     ])
     func escapes(text: String, json: String) throws {
