@@ -1,0 +1,45 @@
+/// Why a trace cannot be read or written, with the place.
+public struct TraceError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The file's path or name.
+    public var file: String
+    /// The line, from 1; 0 if the error concerns the file as a whole.
+    public var line: Int
+    /// The byte in the line, from 1; 0 if the error concerns the file or the line as a whole.
+    public var column: Int
+    /// What is wrong.
+    public var message: String
+
+    /// Describes a failure.
+    public init(file: String, line: Int = 0, column: Int = 0, message: String) {
+        self.file = file
+        self.line = line
+        self.column = column
+        self.message = message
+    }
+
+    /// `file:line:column: message`, as editors and compilers have it.
+    public var description: String {
+        if line == 0 { return "\(file): \(message)" }
+        if column == 0 { return "\(file):\(line): \(message)" }
+        return "\(file):\(line):\(column): \(message)"
+    }
+}
+
+/// Something that was left out while reading a trace.
+public struct TraceWarning: Hashable, Sendable, CustomStringConvertible {
+    /// Why a line was left out.
+    public enum Kind: Hashable, Sendable {
+        /// The last line has no line feed: its write was cut short.
+        case torn
+        /// A line cannot be understood and the reader is lenient.
+        case skipped
+    }
+
+    /// Why the line was left out.
+    public var kind: Kind
+    /// The place and the reason.
+    public var error: TraceError
+
+    /// The place and the reason.
+    public var description: String { error.description }
+}
