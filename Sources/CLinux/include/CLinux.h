@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "CLinuxSpawn.h"
+
 /// pidfd_open(2). Returns a close-on-exec descriptor or -1 with errno.
 int godwit_pidfd_open(pid_t pid);
 

@@ -1,0 +1,101 @@
+import Glibc
+
+/// A disk image with a guest of ours in its boot sector, see Resources/guest.s: it prints "hb N" on the serial port at set times,
+/// writes to memory at a set rate and reports pages that do not hold what it wrote. Needs `as` and `ld` (binutils).
+public struct GuestImage: Hashable, Sendable {
+    /// The rate of a guest that writes as fast as it can, so that pre-copy never converges.
+    public static let unlimitedRate = Int.max
+
+    /// The raw image. It is only read, so any number of QEMUs may have it open.
+    public var path: String
+    /// Time between two heartbeats, in virtual time.
+    public var heartbeatMilliseconds: Int
+    /// How much memory the guest writes to each second: 4096 bytes count for each page of which it changes one word.
+    public var dirtyMiBPerSecond: Int
+    /// Size of the range that is written to again and again.
+    public var dirtyMemoryMiB: Int
+    /// Size of the range that holds incompressible bytes.
+    public var filledMemoryMiB: Int
+    /// The guest powers itself off (ACPI) right after this heartbeat.
+    public var lastHeartbeat: Int?
+
+    /// The least RAM of a virtual machine for this guest.
+    public var minimumMemoryMiB: Int { 4 + max(dirtyMemoryMiB, filledMemoryMiB) }
+
+    /// Assembles the guest into `DIRECTORY/NAME.img`. Takes some 20 ms.
+    ///
+    /// - Parameters:
+    ///   - dirtyMiBPerSecond: 0 for a guest that only sleeps, ``unlimitedRate`` for one that never does. A guest that cannot keep up
+    ///     works as fast as it can.
+    ///   - lastHeartbeat: power off after this heartbeat.
+    public static func build(
+        in directory: String,
+        dirtyMiBPerSecond: Int = 20,
+        dirtyMemoryMiB: Int = 32,
+        heartbeatMilliseconds: Int = 50,
+        filledMemoryMiB: Int = 32,
+        lastHeartbeat: Int? = nil,
+        name: String = "guest"
+    ) throws(LabError) -> GuestImage {
+        let unlimited = dirtyMiBPerSecond == unlimitedRate
+        try check("dirtyMiBPerSecond", unlimited ? 0 : dirtyMiBPerSecond, 0...1_000_000)
+        try check("dirtyMemoryMiB", dirtyMemoryMiB, 0...2048)
+        try check("filledMemoryMiB", filledMemoryMiB, 0...2048)
+        try check("heartbeatMilliseconds", heartbeatMilliseconds, 1...60_000)
+        if let lastHeartbeat { try check("lastHeartbeat", lastHeartbeat, 1...1_000_000_000) }
+
+        // About 100 timer periods a second, and a whole number of them between two heartbeats.
+        let frequency = 1_193_182
+        let ticksPerBeat = (heartbeatMilliseconds + 9) / 10
+        let divisor = max(1, (frequency * heartbeatMilliseconds / ticksPerBeat + 500) / 1000)
+        let pagesPerMiB = 256
+        let pagesPerTick = unlimited ? 0 : dirtyMiBPerSecond * pagesPerMiB * 256 * divisor / frequency
+        let symbols = [
+            ("PIT_DIVISOR", divisor),
+            ("TICKS_PER_BEAT", ticksPerBeat),
+            ("PAGES_PER_TICK", pagesPerTick),
+            ("UNLIMITED", unlimited ? 1 : 0),
+            ("DIRTY_PAGES", dirtyMemoryMiB * pagesPerMiB),
+            ("FILL_PAGES", filledMemoryMiB * pagesPerMiB),
+            ("LAST_BEAT", lastHeartbeat ?? 0),
+        ]
+
+        let source = "\(directory)/\(name).s"
+        let object = "\(directory)/\(name).o"
+        let image = "\(directory)/\(name).img"
+        let log = "\(directory)/\(name).log"
+        try writeFile(source, PackageResources.guest_s)
+        try ChildProcess.run(
+            ["as", "--32", "--fatal-warnings"] + symbols.flatMap { ["--defsym", "\($0)=\($1)"] } + [
+                "-o", object, source,
+            ],
+            error: log
+        )
+        try ChildProcess.run(
+            ["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "start", "--oformat", "binary", "-o", image, object],
+            error: log
+        )
+        // A disk is at least some sectors; the rest is a hole.
+        guard truncate(image, 1 << 20) == 0 else { throw LabError(.file, "cannot extend \(image): \(systemMessage())") }
+        for file in [source, object, log] { unlink(file) }
+        return GuestImage(
+            path: image,
+            heartbeatMilliseconds: heartbeatMilliseconds,
+            dirtyMiBPerSecond: dirtyMiBPerSecond,
+            dirtyMemoryMiB: dirtyMemoryMiB,
+            filledMemoryMiB: filledMemoryMiB,
+            lastHeartbeat: lastHeartbeat
+        )
+    }
+
+    private static func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(LabError) {
+        guard range.contains(value) else {
+            throw LabError(.parameter, "\(name) is \(value), must be \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+}
+
+/// The programs that ``GuestImage`` and ``QEMUProcess`` need and PATH does not have; empty when all are there.
+public func missingPrograms(qemu: String = "qemu-system-x86_64") -> [String] {
+    [qemu, "as", "ld"].filter { findProgram($0) == nil }
+}
