@@ -4,6 +4,12 @@ public struct Heartbeat: Hashable, Sendable {
     public var number: Int
     /// Where the line begins, in bytes from the begin of the serial output.
     public var offset: Int
+
+    /// A heartbeat.
+    public init(number: Int, offset: Int) {
+        self.number = number
+        self.offset = offset
+    }
 }
 
 /// What a guest wrote to its serial port.
