@@ -1,0 +1,167 @@
+public import Migration
+
+/// One attempt with both sides in this process: the composition that the live driver, the replay and the tests share.
+///
+/// `apply` is the only door. It takes one input and returns what to do, in order; it does no I/O and reads no clock.
+public struct AttemptMachine: Hashable, Sendable {
+    /// The source side.
+    public private(set) var source: SourceMachine
+    /// The destination side.
+    public private(set) var destination: DestinationMachine
+    /// The one who sees both.
+    public private(set) var coordinator: Coordinator
+    /// The last published status.
+    public private(set) var status = PublishedStatus.idle
+    /// The end, once it came.
+    public private(set) var result: AttemptResult?
+    private let options: MigrateOptions
+
+    /// An attempt before its first input.
+    public init(options: MigrateOptions) {
+        self.options = options
+        source = SourceMachine(options: options)
+        destination = DestinationMachine(options: options)
+        coordinator = Coordinator(options: options)
+    }
+
+    /// Takes one input.
+    ///
+    /// - Parameters:
+    ///   - input: What happened.
+    ///   - sequence: The record that holds it; reasons point at it.
+    ///   - time: When it happened.
+    /// - Returns: What to do, in this order.
+    public mutating func apply(_ input: Input, sequence: Int, at time: Instant) -> [Effect] {
+        var work = Work(sequence: sequence, time: time)
+        switch input {
+        case .fact(.source, let fact): work.add(source.observe(fact, sequence: sequence, at: time))
+        case .fact(.destination, let fact): work.add(destination.observe(fact, sequence: sequence, at: time))
+        case .sent(.source, let command):
+            source.sent(command, origin: .controller, sequence: sequence, at: time)
+        case .sent(.destination, let command):
+            destination.sent(command, origin: .controller, sequence: sequence, at: time)
+        case .surveyed(.source, let survey): work.add(source.surveyed(survey))
+        case .surveyed(.destination, let survey): work.add(destination.surveyed(survey))
+        case .surveyFailed(.source, let why): work.add(source.surveyFailed(why))
+        case .surveyFailed(.destination, let why): work.add(destination.surveyFailed(why))
+        case .request(let request, let origin): work.add(coordinator.request(request, origin: origin))
+        case .timeout(let deadline):
+            work.add(coordinator.timedOut(deadline))
+            work.add(source.timedOut(deadline))
+            work.add(destination.timedOut(deadline))
+        case .tick:
+            work.add(source.tick())
+            work.add(destination.tick())
+        }
+        settle(&work)
+        return work.effects
+    }
+
+    /// Actions that are still to be carried out among the machines, and effects for the driver.
+    private struct Work {
+        let sequence: Int
+        let time: Instant
+        var actions: [CoordinatorAction] = []
+        var effects: [Effect] = []
+
+        mutating func add(_ effects: [Effect]) { actions += effects.map { .effect($0) } }
+        mutating func add(_ actions: [CoordinatorAction]) { self.actions += actions }
+    }
+
+    /// Runs calls and answers among the machines until nothing more follows.
+    private mutating func settle(_ work: inout Work) {
+        repeat {
+            while !work.actions.isEmpty {
+                let action = work.actions.removeFirst()
+                perform(action, &work)
+            }
+            publish(&work)
+            if coordinator.isDone { break }
+            coordinator.wasPausedOnTheWay = coordinator.wasPausedOnTheWay || source.wasPausedOnTheWay
+            work.add(coordinator.judge(source: source.evidence.report, destination: destination.evidence.report))
+        } while !work.actions.isEmpty
+    }
+
+    private mutating func perform(_ action: CoordinatorAction, _ work: inout Work) {
+        switch action {
+        case .effect(.answer(let step, let result)):
+            work.effects.append(.answer(step, result))
+            let next = coordinator.answered(
+                step, result, source: source.evidence.report, destination: destination.evidence.report)
+            // What an answer leads to goes before what the other side still has to tell: nothing may stand between `completed` and `cont`.
+            work.actions.insert(contentsOf: next, at: 0)
+        case .effect(.finished(var result)):
+            result.ownGapMicroseconds = ownGap
+            result.pauseMicroseconds = pause
+            self.result = result
+            work.effects.append(.finished(result))
+        case .effect(let effect): work.effects.append(effect)
+        case .call(let step, let cookie):
+            work.effects.append(.call(step, cookie))
+            work.actions.insert(contentsOf: enter(step, cookie).map { .effect($0) }, at: 0)
+        case .cancel(let origin):
+            work.add(source.cancel(origin: origin, sequence: work.sequence, at: work.time))
+        case .abort: work.add(source.abort())
+        case .hold(let origin): work.add(source.hold(origin: origin, sequence: work.sequence, at: work.time))
+        case .release: work.add(source.release())
+        }
+    }
+
+    private mutating func enter(_ step: Step, _ cookie: Cookie) -> [Effect] {
+        switch step {
+        case .begin: source.begin(cookie)
+        case .perform: source.perform(cookie)
+        case .confirm: source.confirm(isSuccess: coordinator.isConfirmOfSuccess)
+        case .prepare: destination.prepare(cookie)
+        case .finish: destination.finish(cookie)
+        case .abandon: destination.abandon()
+        }
+    }
+
+    private mutating func publish(_ work: inout Work) {
+        let context = JointContext(
+            isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: coordinator.wasPausedOnTheWay)
+        var new = PublishedStatus(
+            source: source.evidence.report, destination: destination.evidence.report, context: context)
+        if let result {
+            new.word = result.word
+            new.stopping = .none
+        } else if new.word.isEnd, new.word != .completed {
+            // An end is told once it is one: until the destination is dead and the source continues, it can still become undecided.
+            new.stopping = new.word == .cancelled ? .cancel : .failure
+            new.word = status.word
+        }
+        guard new != status else { return }
+        status = new
+        work.effects.append(.publish(new, reasons))
+    }
+
+    /// Why the status is what it is: both sides' reasons, oldest first.
+    public var reasons: [Reason] {
+        (source.evidence.position.reasons + destination.evidence.position.reasons)
+            .sorted { $0.sequence < $1.sequence }
+    }
+
+    /// Our own share of the guest's pause: from QEMU's word to our command, twice.
+    private var ownGap: Int64? {
+        let out = source.evidence
+        let into = destination.evidence
+        guard let run = into.triggers[.run]?.firstTime, let left = out.events[.completed]?.firstTime,
+            let arrived = into.events[.completed]?.firstTime
+        else { return nil }
+        var gap = run.microseconds - max(left, arrived).microseconds
+        if let held = out.events[.preSwitchover]?.firstTime,
+            let went = out.triggers[.continueSwitchover]?.firstTime
+        {
+            gap += went.microseconds - held.microseconds
+        }
+        return gap
+    }
+
+    private var pause: Int64? {
+        guard let stopped = source.evidence.events[.stopped]?.firstTime,
+            let ran = destination.evidence.events[.ran]?.firstTime
+        else { return nil }
+        return ran.microseconds - stopped.microseconds
+    }
+}

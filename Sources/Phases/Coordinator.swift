@@ -1,0 +1,294 @@
+public import Migration
+
+/// What the coordinator wants done.
+public enum CoordinatorAction: Hashable, Sendable {
+    /// A step is to be entered on its side.
+    case call(Step, Cookie)
+    /// The source shall cancel.
+    case cancel(Origin)
+    /// The source shall give up, as an error.
+    case abort
+    /// The source shall stop the guest.
+    case hold(Origin)
+    /// The source shall give its job back without having migrated.
+    case release
+    /// Something for the driver.
+    case effect(Effect)
+}
+
+/// The one who sees both sides: which of the five steps is due, what to make of each answer, and when to give up.
+///
+/// It does not know whether a side lives in this process or behind a socket, reads no clock and trusts no silence. It continues the source only on the
+/// destination's Abandon answer, which is given after its QEMU was seen dead.
+public struct Coordinator: Hashable, Sendable {
+    private enum State: Hashable {
+        case idle, beginning, preparing, performing, finishing, confirming, resuming, unwinding, done
+    }
+
+    private enum Abandon: Hashable {
+        case notCalled, called, done
+        case failed(StepError)
+    }
+
+    private var state = State.idle
+    private let options: MigrateOptions
+    private var abandonment = Abandon.notCalled
+    private var isPerforming = false
+    private var isFinishing = false
+    private var isResumeTried = false
+    private var cancelOrigin: Origin?
+    private var performed: Cookie?
+    private var prepared: Cookie?
+    private var error: StepError?
+    private var problems: [String] = []
+    private var statistics = CookieStatistics()
+
+    /// The coordinator of an attempt.
+    public init(options: MigrateOptions) { self.options = options }
+
+    /// Whether the attempt is over.
+    public var isDone: Bool { state == .done }
+
+    // MARK: Requests
+
+    /// Somebody asks.
+    public mutating func request(_ request: Request, origin: Origin) -> [CoordinatorAction] {
+        switch request {
+        case .migrate:
+            guard state == .idle else { return [] }
+            state = .beginning
+            var cookie = Cookie(attempt: options.attempt)
+            cookie.hostName = options.hostName
+            cookie.hostUUID = options.hostUUID
+            // Both at once: the comparison in Prepare should not have to wait for the slower one.
+            return [
+                .effect(.survey(.source)), .effect(.survey(.destination)), .call(.begin, cookie),
+            ]
+        case .cancel:
+            cancelOrigin = cancelOrigin ?? origin
+            return isPerforming ? [.cancel(origin)] : []
+        case .pauseGuest: return state == .performing ? [.hold(origin)] : []
+        }
+    }
+
+    /// A wait of the coordinator's ran out.
+    public mutating func timedOut(_ deadline: Deadline) -> [CoordinatorAction] {
+        switch deadline {
+        case .migration where state == .performing:
+            return options.timeoutAction == .cancel
+                ? request(.cancel, origin: .policy) : request(.pauseGuest, origin: .policy)
+        case .yank where state == .performing: return abandon()
+        default: return []
+        }
+    }
+
+    // MARK: Answers
+
+    /// A step was answered.
+    public mutating func answered(
+        _ step: Step, _ result: StepResult, source: SideReport, destination: SideReport
+    ) -> [CoordinatorAction] {
+        switch (step, result) {
+        case (.begin, .done(let cookie)):
+            if cancelOrigin != nil { return [.release] + end(.cancelled, source, destination) }
+            state = .preparing
+            return [.call(.prepare, cookie)]
+        case (.prepare, .done(let cookie)):
+            prepared = cookie
+            if cancelOrigin != nil {
+                state = .unwinding
+                error = StepError(.cancelled, "cancelled")
+                return abandon()
+            }
+            state = .performing
+            isPerforming = true
+            let wait: [CoordinatorAction] =
+                options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
+            return wait + [.call(.perform, cookie)]
+        case (.begin, .failed(let why)), (.prepare, .failed(let why)):
+            error = why
+            return [.release] + end(why.kind == .gone && source.gone != nil ? .lost : .failed, source, destination)
+        case (.perform, .done(let cookie)):
+            isPerforming = false
+            performed = cookie
+            statistics = cookie.statistics ?? statistics
+            guard abandonment == .notCalled else {
+                error = error ?? StepError(.failed, destination.errorDescription ?? "the destination failed")
+                state = .unwinding
+                return settle(source, destination)
+            }
+            return [.effect(.disarm(.migration))] + finish(source, carrying: cookie)
+        case (.perform, .failed(let why)):
+            isPerforming = false
+            error = sharpen(why, with: destination)
+            if why.kind == .gone { return [.effect(.disarm(.migration))] + sourceGone(source, destination) }
+            state = .unwinding
+            return [.effect(.disarm(.migration))] + abandon() + settle(source, destination)
+        case (.finish, .done):
+            isFinishing = false
+            guard source.gone == nil else { return end(.completed, source, destination) }
+            state = .confirming
+            return [.call(.confirm, Cookie(attempt: options.attempt))]
+        case (.finish, .failed(let why)):
+            isFinishing = false
+            error = why
+            state = .unwinding
+            if why.kind == .unproven { return undecided(why.description, source, destination) }
+            return abandon() + settle(source, destination)
+        case (.confirm, .done(let cookie)):
+            let merged = cookie.statistics ?? statistics
+            statistics = merged
+            return end(state == .resuming ? word(of: error) : .completed, source, destination)
+        case (.confirm, .failed(let why)):
+            if state == .confirming {
+                problems.append(why.description)
+                return end(.completed, source, destination)
+            }
+            return undecided(why.description, source, destination)
+        case (.abandon, .done):
+            abandonment = .done
+            return settle(source, destination)
+        case (.abandon, .failed(let why)):
+            abandonment = .failed(why)
+            return settle(source, destination)
+        }
+    }
+
+    /// Looks at what both QEMUs show, between the steps.
+    public mutating func judge(source: SideReport, destination: SideReport) -> [CoordinatorAction] {
+        switch state {
+        case .performing:
+            if case .ended = source.stage {
+                // QEMU goes on with the guest by itself: the destination is refused at once, whatever else there is to tidy up.
+                return abandon()
+            }
+            if source.completed == nil, source.gone == nil, destination.gone != nil || destination.ended != nil,
+                abandonment == .notCalled
+            {
+                error = StepError(
+                    .failed,
+                    destination.errorDescription
+                        ?? (destination.gone != nil ? "the destination's QEMU is gone" : "the destination failed"))
+                return abandon() + [.abort]
+            }
+            return []
+        case .unwinding: return settle(source, destination)
+        default: return []
+        }
+    }
+
+    // MARK: Ways to an end
+
+    private mutating func finish(_ source: SideReport, carrying cookie: Cookie) -> [CoordinatorAction] {
+        state = .finishing
+        isFinishing = true
+        var finish = cookie
+        if let prepared { finish = finish.carrying(prepared) }
+        let ran = source.wasRunning ?? prepared?.isRunIntended ?? true
+        finish.isRunIntended = ran && !options.isPausedIntended && !wasPausedOnTheWay
+        return [.call(.finish, finish)]
+    }
+
+    /// Whether somebody paused the guest while it was copied; then it arrives paused.
+    public var wasPausedOnTheWay = false
+
+    private mutating func sourceGone(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
+        // A destination that has, or may still get, everything can run the guest: nothing else can any more.
+        if destination.completed != nil || (destination.stage == .copying && source.guestShutdown == nil) {
+            return finish(source, carrying: Cookie(attempt: options.attempt))
+        }
+        state = .unwinding
+        return abandon() + settle(source, destination)
+    }
+
+    private mutating func abandon() -> [CoordinatorAction] {
+        guard abandonment == .notCalled else { return [] }
+        abandonment = .called
+        return [.call(.abandon, Cookie(attempt: options.attempt))]
+    }
+
+    /// Decides, once both sides have had their say.
+    private mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
+        guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }
+        if source.gone != nil {
+            if source.guestShutdown != nil { return end(.ended, source, destination) }
+            return end(.lost, source, destination)
+        }
+        if case .failed(let why) = abandonment {
+            // The source runs by QEMU's own doing and the destination was never told to: one copy runs.
+            if source.isRunning == true, destination.ran == nil, destination.runSent == nil {
+                problems.append(why.description)
+                return end(word(of: error), source, destination)
+            }
+            return undecided(why.description, source, destination)
+        }
+        if error?.kind == .unproven, source.isRunning != true {
+            return undecided(error?.description ?? "", source, destination)
+        }
+        let ranBefore = source.wasRunning ?? prepared?.isRunIntended ?? false
+        if ranBefore || source.completed != nil, source.isRunning != true, !isResumeTried, source.opened != nil {
+            isResumeTried = true
+            state = .resuming
+            return [.call(.confirm, Cookie(attempt: options.attempt))]
+        }
+        return [.release] + end(word(of: error), source, destination)
+    }
+
+    /// Whether the Confirm that was called last is one of a success.
+    public var isConfirmOfSuccess: Bool { state == .confirming }
+
+    private func word(of error: StepError?) -> PublishedWord {
+        error?.kind == .cancelled || (cancelOrigin != nil && performed == nil && error?.kind != .gone)
+            ? .cancelled : .failed
+    }
+
+    /// The destination knows better why it could not load than the source, which only sees a broken pipe.
+    private func sharpen(_ why: StepError, with destination: SideReport) -> StepError {
+        guard why.kind == .failed, let text = destination.errorDescription, !why.description.contains(text) else {
+            return why
+        }
+        return StepError(.failed, "\(why.description) (the destination: \(text))")
+    }
+
+    private mutating func undecided(
+        _ why: String, _ source: SideReport, _ destination: SideReport
+    ) -> [CoordinatorAction] {
+        problems.append(why)
+        return end(.undecided, source, destination)
+    }
+
+    private mutating func end(
+        _ word: PublishedWord, _ source: SideReport, _ destination: SideReport
+    ) -> [CoordinatorAction] {
+        state = .done
+        var place = GuestPlace.unknown
+        var isRunning: Bool?
+        switch word {
+        case .completed:
+            place = .destination
+            isRunning = destination.isRunning
+        case .failed, .cancelled:
+            place = .source
+            isRunning = source.isRunning
+        case .lost, .ended: place = .nowhere
+        default: break
+        }
+        var cancel = CancelOutcome.none
+        if cancelOrigin != nil {
+            switch word {
+            case .cancelled: cancel = .honoured
+            case .completed: cancel = .tooLate
+            default: cancel = source.cancel == .none ? .late : source.cancel
+            }
+        }
+        return [
+            .effect(.disarm(.migration)),
+            .effect(
+                .finished(
+                    AttemptResult(
+                        word: word, place: place, isRunning: isRunning,
+                        error: word == .completed ? nil : error?.description, problems: problems, cancel: cancel,
+                        statistics: statistics, ownGapMicroseconds: nil, pauseMicroseconds: nil))),
+        ]
+    }
+}

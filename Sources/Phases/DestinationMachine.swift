@@ -1,0 +1,416 @@
+public import Migration
+
+/// The destination side of an attempt: Prepare, Finish, Abandon, and the evidence about the QEMU the guest arrives at.
+public struct DestinationMachine: Hashable, Sendable {
+    private enum State: Hashable {
+        case idle
+        /// Prepare's queries are under way.
+        case preparing(Cookie)
+        /// Replies awaited before `migrate-incoming`, and the cookie for the answer.
+        case configuring(Cookie, replies: Int)
+        /// `migrate-incoming` was sent; its reply and the address are awaited.
+        case listening(Cookie)
+        /// Prepare was answered.
+        case prepared(Cookie)
+        /// Finish waits for the source's guest to be loaded.
+        case arriving(Cookie)
+        /// `cont` was sent.
+        case running(Cookie)
+        /// What Prepare changed is being put back; the answer waits for the replies.
+        case restoring(Cookie, replies: Int)
+        /// Abandon is under way.
+        case abandoning(Abandoning)
+        /// Nothing more comes from here.
+        case done
+    }
+
+    private enum Abandoning: Hashable { case asking, quitting, killing }
+
+    private var core = SideCore(side: .destination)
+    private var state = State.idle
+    private let options: MigrateOptions
+    private var hasListened = false
+    private var isRunRecorded = false
+
+    /// The destination of an attempt.
+    public init(options: MigrateOptions) { self.options = options }
+
+    /// What is known of this QEMU.
+    public var evidence: Evidence { core.evidence }
+    /// The job and its phase.
+    public var job: JobMachine { core.job }
+    /// What it is made of.
+    public var description: DomainDescription? { core.survey?.description }
+    /// Whether the commit point was recorded: from then on only a refusal by QEMU itself proves that the guest did not run here.
+    public var mayHaveRun: Bool {
+        if evidence.events.has(.ran) { return true }
+        return isRunRecorded && evidence.triggers[.run]?.refusal == nil
+    }
+    /// Whether this QEMU is spoilt for another attempt: it has listened.
+    public var isTouched: Bool { hasListened }
+    private var isQuitHeard: Bool { evidence.triggers[.kill]?.state == .accepted || evidence.events.has(.hostShutdown) }
+
+    // MARK: Prepare
+
+    /// The survey arrived.
+    public mutating func surveyed(_ survey: Survey) -> [Effect] {
+        core.survey = survey
+        return gathered()
+    }
+
+    /// The survey failed.
+    public mutating func surveyFailed(_ why: String) -> [Effect] {
+        core.surveyProblem = why
+        return gathered()
+    }
+
+    /// Prepare: hold the job, compare, listen.
+    public mutating func prepare(_ cookie: Cookie) -> [Effect] {
+        switch core.enter(.prepare, owner: "prepare", starting: .in) {
+        case .failure(let error):
+            return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
+        case .success(let phase):
+            state = .preparing(cookie)
+            return [phase] + SideCore.firstQueries.map { core.send($0) }
+                + [.arm(.prepare, milliseconds: options.deadlines[.prepare])] + gathered()
+        }
+    }
+
+    private mutating func gathered() -> [Effect] {
+        guard case .preparing(let cookie) = state else { return [] }
+        if let problem = core.surveyProblem { return failPrepare("the destination could not be described: \(problem)") }
+        guard core.isGathered, let survey = core.survey, let sample = core.firstSample,
+            let runState = core.firstRunState
+        else { return [] }
+        guard runState == .inMigrate else {
+            return failPrepare(
+                "the destination does not wait for a migration (run state \(runState)): start it with `-S -incoming defer`")
+        }
+        if sample.status != nil || !sample.listeningURIs.isEmpty {
+            return failPrepare(
+                "the destination listens already (status \(sample.status?.rawValue ?? "none")): "
+                    + "start it afresh with `-S -incoming defer`")
+        }
+        if let source = cookie.description {
+            let differences = source.differences(from: survey.description)
+            if !differences.isEmpty {
+                return failPrepare(
+                    "the destination is not made like the source:\n"
+                        + differences.map { "  - \($0)" }.joined(separator: "\n"))
+            }
+        }
+        for part in cookie.mandatory {
+            return failPrepare("the source requires \(part), which this version does not know")
+        }
+        var wanted = ["events"]
+        if core.hasCapability("late-block-activate") { wanted.append("late-block-activate") }
+        // A missing -S cannot be seen: run state is inmigrate either way. `stop` prevents a run by itself.
+        let commands = [.stop, core.configureCapabilities(wanted)].compactMap(\.self)
+        state = .configuring(cookie, replies: commands.count)
+        return [
+            .persist(
+                .saved(
+                    .destination, capabilities: core.originalCapabilities ?? [],
+                    parameters: core.originalParameters ?? []))
+        ] + commands.map { core.send($0) }
+    }
+
+    private mutating func failPrepare(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
+        let restore = hasListened ? [] : core.restoring().map { core.send($0) }
+        state = .done
+        return [.disarm(.prepare)] + restore + core.finishJob() + [.answer(.prepare, .failed(StepError(kind, why)))]
+    }
+
+    // MARK: Finish
+
+    /// Finish: wait until the guest is loaded, then run it.
+    public mutating func finish(_ cookie: Cookie) -> [Effect] {
+        guard case .prepared(let prepared) = state else {
+            return [.answer(.finish, .failed(StepError(.refused, "Finish without Prepare, or after Abandon")))]
+        }
+        switch core.enter(.finish3, owner: "finish") {
+        case .failure(let error):
+            return [.answer(.finish, .failed(StepError(.refused, error.description)))]
+        case .success(let phase):
+            state = .arriving(cookie.carrying(prepared))
+            return [phase] + progress() + (evidence.stage == .completed ? [] : [.arm(.arrival, milliseconds: options.deadlines[.arrival])])
+        }
+    }
+
+    // MARK: Abandon
+
+    /// Abandon: refuse this attempt for ever, end the QEMU, see it dead, then answer.
+    public mutating func abandon() -> [Effect] {
+        if case .abandoning = state { return [] }
+        if evidence.processEnd != nil {
+            state = .done
+            core.job.discard()
+            return [.persist(.refused(attempt: options.attempt)), .answer(.abandon, .done(Cookie(attempt: options.attempt)))]
+        }
+        guard hasListened else {
+            // Nothing was started: the QEMU waits as it did before, and can be used again.
+            let restore = core.restoring().map { core.send($0) }
+            state = .done
+            return [.persist(.refused(attempt: options.attempt))] + restore + core.finishJob()
+                + [.answer(.abandon, .done(Cookie(attempt: options.attempt)))]
+        }
+        if mayHaveRun {
+            return [
+                .answer(
+                    .abandon,
+                    .failed(StepError(.unproven, "the destination may have run the guest; it is left as it is")))
+            ]
+        }
+        let record: [Effect] = [
+            .persist(.refused(attempt: options.attempt)), .disarm(.arrival), .disarm(.run), .disarm(.runPoll),
+            .arm(.abandon, milliseconds: options.deadlines[.abandon]),
+        ]
+        if evidence.events.has(.failed), evidence.monitor == .connected {
+            // It stayed alive (`exit-on-error` false) so that it could say why.
+            state = .abandoning(.asking)
+            return record + [core.send(.queryMigrate)]
+        }
+        state = .abandoning(.quitting)
+        return record + (evidence.monitor == .connected ? [core.send(.quit)] : [])
+    }
+
+    // MARK: Observations
+
+    /// A command left.
+    public mutating func sent(_ command: Command, origin: Origin, sequence: Int, at time: Instant) {
+        core.evidence.note(sent: command, origin: origin, sequence: sequence, at: time)
+    }
+
+    /// Something was observed.
+    public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
+        core.evidence.note(fact, sequence: sequence, at: time)
+        switch fact {
+        case .reply(let command, let reply):
+            if command == .queryMigrate { core.isPolling = false }
+            core.gather(reply)
+            return replied(command, reply) + progress()
+        case .unanswered(let command):
+            if command == .queryMigrate { core.isPolling = false }
+            return []
+        case .monitor(let monitor): return monitorChanged(monitor) + progress()
+        case .process: return processEnded()
+        case .unkillable(let why):
+            guard case .abandoning = state else { return [] }
+            return answerAbandon(.failed(StepError(.unproven, "the destination's QEMU was not ended: \(why)")))
+        case .event, .greeting: return progress()
+        }
+    }
+
+    private mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
+        switch state {
+        case .preparing:
+            if let text = reply.problem { return failPrepare("\(command.name) on the destination: \(text)") }
+            return gathered()
+        case .configuring(let cookie, let replies):
+            guard command.trigger == .configure || command == .stop else { return [] }
+            if let text = reply.problem { return failPrepare("\(command.name) on the destination: \(text)") }
+            guard replies <= 1 else {
+                state = .configuring(cookie, replies: replies - 1)
+                return []
+            }
+            state = .listening(cookie)
+            let exitOnError: Bool? = (core.survey?.features.hasExitOnError ?? false) ? false : nil
+            return [core.send(.migrateIncoming(uri: options.uri, exitOnError: exitOnError)), core.send(.queryMigrate)]
+        case .listening(let cookie): return listened(command, reply, cookie)
+        case .running(let cookie): return ran(command, reply, cookie)
+        case .restoring(let cookie, let replies):
+            guard command.trigger == .configure else { return [] }
+            state = .restoring(cookie, replies: replies - 1)
+            return replies <= 1 ? answerFinish(cookie) : []
+        case .abandoning(.asking):
+            guard command == .queryMigrate else { return [] }
+            state = .abandoning(.quitting)
+            return [core.send(.quit)]
+        case .idle, .prepared, .arriving, .abandoning, .done: return []
+        }
+    }
+
+    private mutating func listened(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
+        if command.trigger == .listen {
+            if let text = reply.problem {
+                return failPrepare("the destination cannot listen on \(options.uri): \(text)", kind: .failed)
+            }
+            hasListened = true
+            return []
+        }
+        guard command == .queryMigrate, hasListened, case .migration(let sample) = reply else { return [] }
+        guard let uri = realAddress(sample) else {
+            return failPrepare("the destination does not say on which port of \(options.uri) it listens", kind: .failed)
+        }
+        var answer = Cookie(attempt: options.attempt).carrying(cookie)
+        answer.uri = uri
+        answer.capabilities = (core.originalCapabilities ?? []).map(\.name)
+        answer.isRunIntended = cookie.isRunIntended
+        core.continueJob()
+        state = .prepared(answer)
+        return [.disarm(.prepare), .answer(.prepare, .done(answer))]
+    }
+
+    /// The address to connect to: what was asked for, with the port that QEMU chose where it had to choose one.
+    private func realAddress(_ sample: MigrationSample) -> String? {
+        guard options.uri.hasPrefix("tcp:"), options.uri.hasSuffix(":0") else { return options.uri }
+        guard let port = sample.listeningURIs.first(where: { $0.hasPrefix("tcp:") })?.split(separator: ":").last,
+            UInt16(port) ?? 0 > 0
+        else { return nil }
+        return options.uri.dropLast(1) + String(port)
+    }
+
+    private mutating func progress() -> [Effect] {
+        guard case .arriving(let cookie) = state else { return [] }
+        switch evidence.stage {
+        case .completed:
+            isRunRecorded = true
+            let run: [Effect] = [.persist(.run(attempt: options.attempt))]
+            guard cookie.isRunIntended ?? true, !evidence.events.has(.ran) else {
+                state = .running(cookie)
+                return run + [.disarm(.arrival), core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run])]
+            }
+            state = .running(cookie)
+            return run + [
+                core.send(.cont), core.send(.queryStatus), .disarm(.arrival),
+                .arm(.run, milliseconds: options.deadlines[.run]),
+            ]
+        case .ended:
+            return failFinish(
+                StepError(
+                    .failed,
+                    "the destination could not load the guest" + (evidence.errorDescription.map { ": \($0)" } ?? "")))
+        default: return []
+        }
+    }
+
+    private mutating func ran(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
+        switch (command, reply) {
+        case (.cont, .refused(_, let text)):
+            // QEMU itself says that it did not start the guest, so the commit can be taken back.
+            return failFinish(StepError(.failed, "the destination's QEMU refuses to run the guest: \(text)"))
+        case (.queryStatus, .status(let runState)):
+            let isPausedIntended = !(cookie.isRunIntended ?? true)
+            if runState == .running || isPausedIntended || runState == .shutdown { return arrived(cookie) }
+            return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
+        default: return []
+        }
+    }
+
+    private mutating func arrived(_ cookie: Cookie) -> [Effect] {
+        let commands = core.restoring()
+        state = .restoring(cookie, replies: commands.count)
+        return [.disarm(.run), .disarm(.runPoll)]
+            + (commands.isEmpty ? answerFinish(cookie) : commands.map { core.send($0) })
+    }
+
+    private mutating func answerFinish(_ cookie: Cookie) -> [Effect] {
+        state = .done
+        return core.finishJob() + [.answer(.finish, .done(Cookie(attempt: options.attempt).carrying(cookie)))]
+    }
+
+    private mutating func failFinish(_ error: StepError) -> [Effect] {
+        // The job is kept: Abandon ends it.
+        core.continueJob()
+        state = .prepared(Cookie(attempt: options.attempt))
+        return [.disarm(.arrival), .disarm(.run), .disarm(.runPoll), .answer(.finish, .failed(error))]
+    }
+
+    private mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
+        guard monitor == .connected else {
+            core.isPolling = false
+            switch state {
+            case .preparing, .configuring, .listening:
+                return failPrepare("the destination's monitor was lost", kind: .failed)
+            case .idle, .done: return []
+            case .abandoning where isQuitHeard:
+                // It acknowledged `quit` and hung up: its own word that no vCPU runs any more.
+                return answerAbandon(.done(Cookie(attempt: options.attempt)))
+            default: return [.arm(.destinationMonitor, milliseconds: options.deadlines[.destinationMonitor])]
+            }
+        }
+        switch state {
+        case .arriving, .running:
+            return [.disarm(.destinationMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
+        case .restoring(let cookie, _): return [.disarm(.destinationMonitor)] + answerFinish(cookie)
+        case .abandoning: return [.disarm(.destinationMonitor), core.send(.quit)]
+        case .idle, .preparing, .configuring, .listening, .prepared, .done: return [.disarm(.destinationMonitor)]
+        }
+    }
+
+    private mutating func processEnded() -> [Effect] {
+        let how = evidence.processEnd?.description ?? "is gone"
+        let error = StepError(.gone, "the destination's QEMU \(how)")
+        switch state {
+        case .preparing, .configuring, .listening:
+            return failPrepare("the destination's QEMU \(how)", kind: .gone)
+        case .arriving, .running:
+            state = .done
+            core.job.discard()
+            return [
+                .disarm(.arrival), .disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor),
+                .answer(.finish, .failed(error)),
+            ]
+        case .restoring(let cookie, _): return answerFinish(cookie)
+        case .abandoning: return answerAbandon(.done(Cookie(attempt: options.attempt)))
+        case .idle, .prepared, .done:
+            core.job.discard()
+            return [.disarm(.destinationMonitor)]
+        }
+    }
+
+    private mutating func answerAbandon(_ result: StepResult) -> [Effect] {
+        state = .done
+        let phase = core.job.phase
+        let move: [Effect] = core.job.job == nil ? [] : [.phase(PhaseMove(side: .destination, from: phase, to: .none, owner: nil))]
+        core.job.discard()
+        return [.disarm(.abandon), .disarm(.abandonKill), .disarm(.destinationMonitor)] + move
+            + [.answer(.abandon, result)]
+    }
+
+    /// Time for a look, where events could have been missed.
+    public mutating func tick() -> [Effect] {
+        guard case .arriving = state, !core.isPolling, evidence.monitor == .connected else { return [] }
+        core.isPolling = true
+        return [core.send(.queryMigrate)]
+    }
+
+    // MARK: Deadlines
+
+    /// A wait ran out.
+    public mutating func timedOut(_ deadline: Deadline) -> [Effect] {
+        switch (deadline, state) {
+        case (.prepare, .preparing), (.prepare, .configuring), (.prepare, .listening):
+            return failPrepare("the destination did not answer in time", kind: .failed)
+        case (.arrival, .arriving):
+            return failFinish(StepError(.failed, "the destination did not complete in time"))
+        case (.runPoll, .running): return [core.send(.queryStatus)]
+        case (.run, .running), (.destinationMonitor, .running), (.destinationMonitor, .arriving):
+            state = .done
+            core.job.discard()
+            let what = isRunRecorded ? "was told to run the guest and was not seen to do so" : "cannot be reached"
+            return [
+                .disarm(.run), .disarm(.runPoll), .disarm(.arrival),
+                .answer(.finish, .failed(StepError(.unproven, "the destination \(what)"))),
+            ]
+        case (.destinationMonitor, .restoring(let cookie, _)): return answerFinish(cookie)
+        case (.abandon, .abandoning(let abandoning)) where abandoning != .killing:
+            state = .abandoning(.killing)
+            return [.kill(.destination), .arm(.abandonKill, milliseconds: options.deadlines[.abandonKill])]
+        case (.abandonKill, .abandoning):
+            return answerAbandon(.failed(StepError(.unproven, "the destination's QEMU was not seen to end")))
+        default: return []
+        }
+    }
+}
+
+extension Reply {
+    /// Why this reply is none, if it is none.
+    var problem: String? {
+        switch self {
+        case .refused(_, let text): text
+        case .unreadable(let text): "unreadable reply: \(text)"
+        default: nil
+        }
+    }
+}

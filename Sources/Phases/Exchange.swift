@@ -1,0 +1,163 @@
+public import Migration
+
+/// What somebody can ask of an attempt.
+public enum Request: String, Hashable, Sendable {
+    /// Move the guest.
+    case migrate
+    /// Don't.
+    case cancel
+    /// Stop the guest, so that the memory stands still.
+    case pauseGuest = "pause-guest"
+}
+
+/// What a deadline on the whole migration does.
+public enum TimeoutAction: String, Hashable, Sendable, CaseIterable {
+    /// Cancel.
+    case cancel
+    /// Stop the guest and let the migration end.
+    case pauseGuest = "pause-guest"
+}
+
+/// What the user wants of an attempt.
+public struct MigrateOptions: Hashable, Sendable {
+    /// The attempt's id, the same in every record and cookie of it.
+    public var attempt: String
+    /// Where the destination shall listen and the source connect; `tcp:HOST:0` lets QEMU choose the port.
+    public var uri: String
+    /// Parameters for the source, by QEMU's names.
+    public var parameters: [Setting] = []
+    /// Leave the guest paused on the destination.
+    public var isPausedIntended = false
+    /// Leave the source's QEMU in `postmigrate` instead of ending it.
+    public var keepsSource = false
+    /// Bound on the whole migration; `nil` for none.
+    public var timeoutMilliseconds: Int?
+    /// What happens then.
+    public var timeoutAction = TimeoutAction.cancel
+    /// The other waits.
+    public var deadlines = DeadlineTable()
+    /// The host that runs this.
+    public var hostName: String?
+    /// The UUID of that host.
+    public var hostUUID: String?
+
+    /// An attempt with everything else as usual.
+    public init(attempt: String, uri: String) {
+        self.attempt = attempt
+        self.uri = uri
+    }
+
+    /// Whether the stream has a way back from the destination. On exec, file and pipes `return-path` leaves the guest stopped for ever.
+    public var isTwoWay: Bool {
+        ["tcp:", "unix:", "vsock:", "rdma:"].contains { uri.hasPrefix($0) }
+    }
+}
+
+/// What a QEMU binary can do, asked of the binary and not of a version table.
+public struct QEMUFeatures: Hashable, Sendable {
+    /// `migrate-incoming` takes `exit-on-error` (9.1).
+    public var hasExitOnError: Bool
+    /// `yank` exists (6.0).
+    public var hasYank: Bool
+    /// Out-of-band commands were negotiated.
+    public var hasOutOfBand: Bool
+
+    /// Features.
+    public init(hasExitOnError: Bool = false, hasYank: Bool = false, hasOutOfBand: Bool = false) {
+        self.hasExitOnError = hasExitOnError
+        self.hasYank = hasYank
+        self.hasOutOfBand = hasOutOfBand
+    }
+}
+
+/// What was read of a QEMU before anything was asked of it.
+public struct Survey: Hashable, Sendable {
+    /// What it is made of.
+    public var description: DomainDescription
+    /// What it can do.
+    public var features: QEMUFeatures
+
+    /// A survey.
+    public init(description: DomainDescription, features: QEMUFeatures) {
+        self.description = description
+        self.features = features
+    }
+}
+
+/// What goes into an attempt. The driver owns the clock and the network; in replay the recording does.
+public enum Input: Hashable, Sendable {
+    /// Something was observed of a QEMU.
+    case fact(Side, Fact)
+    /// A command left for a QEMU.
+    case sent(Side, Command)
+    /// The survey of a QEMU is there, or could not be made.
+    case surveyed(Side, Survey)
+    /// The survey of a QEMU could not be made.
+    case surveyFailed(Side, String)
+    /// Somebody asks.
+    case request(Request, Origin)
+    /// A bounded wait ran out.
+    case timeout(Deadline)
+    /// Time for a look.
+    case tick
+}
+
+/// What comes out of an attempt, to be carried out in this order.
+public enum Effect: Hashable, Sendable {
+    /// A command leaves for a QEMU.
+    case send(Side, Command, outOfBand: Bool)
+    /// A QEMU is to be surveyed.
+    case survey(Side)
+    /// A step is entered.
+    case call(Step, Cookie)
+    /// A step is answered.
+    case answer(Step, StepResult)
+    /// The world may know.
+    case publish(PublishedStatus, [Reason])
+    /// A phase moved.
+    case phase(PhaseMove)
+    /// To be written before the effects after it.
+    case persist(JournalRecord)
+    /// A bounded wait begins.
+    case arm(Deadline, milliseconds: Int)
+    /// It is over.
+    case disarm(Deadline)
+    /// A process is to be killed.
+    case kill(Side)
+    /// The attempt is over.
+    case finished(AttemptResult)
+}
+
+/// Where the guest is, as far as it is proven.
+public enum GuestPlace: String, Hashable, Sendable {
+    /// On the source.
+    case source
+    /// On the destination.
+    case destination
+    /// Gone.
+    case nowhere
+    /// Not proven.
+    case unknown
+}
+
+/// The end of an attempt.
+public struct AttemptResult: Hashable, Sendable {
+    /// The last published word.
+    public var word: PublishedWord
+    /// Where the guest is.
+    public var place: GuestPlace
+    /// Whether it runs there.
+    public var isRunning: Bool?
+    /// What went wrong, in words.
+    public var error: String?
+    /// What is left behind or needs a person, each in a sentence.
+    public var problems: [String]
+    /// What became of a cancel.
+    public var cancel: CancelOutcome
+    /// QEMU's numbers.
+    public var statistics: CookieStatistics
+    /// Between the last switchover events and our commands, in microseconds: pre-switchover to `migrate-continue`, and both completed to `cont`.
+    public var ownGapMicroseconds: Int64?
+    /// From the guest's stop on the source to its start on the destination, in microseconds, on our clock.
+    public var pauseMicroseconds: Int64?
+}

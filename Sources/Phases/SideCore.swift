@@ -1,0 +1,108 @@
+import Migration
+
+/// What the machines of both sides share: the evidence, the job with its phase, and the gathering of what was before.
+struct SideCore: Hashable, Sendable {
+    var evidence: Evidence
+    var job: JobMachine
+    var survey: Survey?
+    var surveyProblem: String?
+    /// What the migration capabilities were before we touched them.
+    var originalCapabilities: [CapabilitySetting]?
+    /// What the migration parameters were before we touched them.
+    var originalParameters: [Setting]?
+    var changedCapabilities: [CapabilitySetting] = []
+    var changedParameters: [Setting] = []
+    /// The first `query-migrate`, made before anything was started.
+    var firstSample: MigrationSample?
+    var firstRunState: RunState?
+    /// Whether a poll is on its way, so that a slow QEMU is not buried in them.
+    var isPolling = false
+
+    init(side: Side) {
+        evidence = Evidence(side: side)
+        job = JobMachine(side: side)
+    }
+
+    var side: Side { evidence.side }
+
+    /// The queries every first step begins with.
+    static let firstQueries: [Command] = [.queryStatus, .queryMigrate, .queryCapabilities, .queryParameters]
+
+    var isGathered: Bool {
+        survey != nil && originalCapabilities != nil && originalParameters != nil && firstSample != nil
+            && firstRunState != nil
+    }
+
+    /// Keeps the first answers of each kind.
+    mutating func gather(_ reply: Reply) {
+        switch reply {
+        case .status(let state): firstRunState = firstRunState ?? state
+        case .migration(let sample): firstSample = firstSample ?? sample
+        case .capabilities(let settings): originalCapabilities = originalCapabilities ?? settings
+        case .parameters(let settings): originalParameters = originalParameters ?? settings
+        case .done, .yankInstances, .refused, .unreadable: break
+        }
+    }
+
+    func send(_ command: Command, outOfBand: Bool = false) -> Effect { .send(side, command, outOfBand: outOfBand) }
+
+    func hasCapability(_ name: String) -> Bool { originalCapabilities?.contains { $0.name == name } ?? false }
+
+    /// The one command that brings the capabilities to `wanted`, leftovers of somebody's earlier migration included; `nil` if nothing changes.
+    mutating func configureCapabilities(_ wanted: [String]) -> Command? {
+        var changes: [CapabilitySetting] = []
+        for setting in originalCapabilities ?? [] {
+            let isWanted = wanted.contains(setting.name)
+            if setting.isOn != isWanted { changes.append(CapabilitySetting(setting.name, isWanted)) }
+        }
+        changedCapabilities = changes.filter { $0.name != "events" }
+        return changes.isEmpty ? nil : .setCapabilities(changes)
+    }
+
+    /// The command that sets parameters; `nil` if there are none to set.
+    mutating func configureParameters(_ wanted: [Setting]) -> Command? {
+        changedParameters = wanted
+        return wanted.isEmpty ? nil : .setParameters(wanted)
+    }
+
+    /// The commands that put back what was changed, all but `events`.
+    mutating func restoring() -> [Command] {
+        var commands: [Command] = []
+        if !changedCapabilities.isEmpty {
+            commands.append(.setCapabilities(changedCapabilities.map { CapabilitySetting($0.name, !$0.isOn) }))
+        }
+        let values = Dictionary((originalParameters ?? []).map { ($0.name, $0) }) { first, _ in first }
+        let parameters = changedParameters.compactMap { values[$0.name] }
+        if !parameters.isEmpty { commands.append(.setParameters(parameters)) }
+        changedCapabilities = []
+        changedParameters = []
+        return commands
+    }
+
+    /// Runs a transition of the job whose order this code itself decides; a refusal is an answer, never a trap.
+    mutating func enter(_ phase: Phase, owner: String, starting job: Job? = nil) -> Result<Effect, JobError> {
+        do throws(JobError) {
+            if let job {
+                try self.job.start(job, owner: owner)
+                return .success(.phase(try self.job.setPhase(phase)))
+            }
+            return .success(.phase(try self.job.startPhase(phase, owner: owner)))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Ends the job, whoever is inside, and says so where the phase moves.
+    mutating func finishJob() -> [Effect] {
+        let phase = job.phase
+        guard job.job != nil else { return [] }
+        do throws(JobError) { try job.finish() } catch { job.discard() }
+        return [.phase(PhaseMove(side: side, from: phase, to: .none, owner: nil))]
+    }
+
+    /// Leaves the call with the job kept.
+    mutating func continueJob() {
+        // Nobody inside is what was wanted.
+        do throws(JobError) { try job.continue() } catch {}
+    }
+}

@@ -1,0 +1,617 @@
+public import Migration
+
+/// The source side of an attempt: Begin, Perform, Confirm, and the evidence about the QEMU the guest leaves.
+///
+/// A value without clock and I/O. Inputs are method calls, outputs are effects; `Effect.answer` tells the coordinator how a step went.
+public struct SourceMachine: Hashable, Sendable {
+    private enum State: Hashable {
+        case idle
+        /// Begin's queries are under way.
+        case beginning(Cookie)
+        /// Begin was answered.
+        case begun
+        /// Capabilities, parameters and `migrate` are being sent; the commands not sent yet.
+        case configuring([Command])
+        /// QEMU migrates.
+        case migrating
+        /// An end without the guest having left: tidying up.
+        case cleaning(Cleaning)
+        /// Completed and surrendered.
+        case performed
+        /// Confirm of a success.
+        case ending(Ending)
+        /// Confirm of a failure.
+        case resuming(Resuming)
+        /// Nothing more comes from here.
+        case done
+    }
+
+    private struct Cleaning: Hashable {
+        var error: StepError
+        var isYankAsked = false
+        var hasState = false
+        var restoring = 0
+        var isRestored = false
+    }
+
+    private enum Ending: Hashable { case statistics, quitting, killing, keeping(Int) }
+
+    private enum Resuming: Hashable { case asking, continuing, checking, restoring(Int) }
+
+    private var core = SideCore(side: .source)
+    private var state = State.idle
+    private let options: MigrateOptions
+    private var isStopWanted = false
+    private var isContinued = false
+    private var isCatchingUp = false
+    private var stopEscalation = 0
+    private var resumeRefusals = 0
+    private var isYankRepeated = false
+
+    /// The source of an attempt.
+    public init(options: MigrateOptions) { self.options = options }
+
+    /// What is known of this QEMU.
+    public var evidence: Evidence { core.evidence }
+    /// The job and its phase.
+    public var job: JobMachine { core.job }
+    /// What it is made of.
+    public var description: DomainDescription? { core.survey?.description }
+    /// The run state when the attempt began.
+    public var firstRunState: RunState? { core.firstRunState }
+    /// Whether `quit` was heard, so that the end of the connection is the end of this QEMU.
+    private var isQuitHeard: Bool { evidence.triggers[.kill]?.state == .accepted || evidence.events.has(.hostShutdown) }
+
+    // MARK: Steps
+
+    /// Begin: hold the job, ask what there is.
+    public mutating func begin(_ cookie: Cookie) -> [Effect] {
+        switch core.enter(.begin3, owner: "begin", starting: .out) {
+        case .failure(let error):
+            return [.answer(.begin, .failed(StepError(.refused, error.description)))]
+        case .success(let phase):
+            state = .beginning(cookie)
+            return [phase] + SideCore.firstQueries.map { core.send($0) }
+                + [.arm(.begin, milliseconds: options.deadlines[.begin])] + gathered()
+        }
+    }
+
+    /// The survey arrived.
+    public mutating func surveyed(_ survey: Survey) -> [Effect] {
+        core.survey = survey
+        return gathered()
+    }
+
+    /// The survey failed.
+    public mutating func surveyFailed(_ why: String) -> [Effect] {
+        guard case .beginning = state else {
+            core.surveyProblem = why
+            return []
+        }
+        return failBegin("the source could not be described: \(why)")
+    }
+
+    private mutating func gathered() -> [Effect] {
+        guard case .beginning(var cookie) = state else { return [] }
+        if let problem = core.surveyProblem { return failBegin("the source could not be described: \(problem)") }
+        guard core.isGathered, let survey = core.survey, let sample = core.firstSample,
+            let runState = core.firstRunState
+        else { return [] }
+        if let status = sample.status, !status.isTerminal {
+            return failBegin("the source is migrating already (status \(status))")
+        }
+        switch runState {
+        case .inMigrate: return failBegin("the source waits for an incoming migration itself (run state inmigrate)")
+        case .postMigrate: return failBegin("the source's guest was sent away already (run state postmigrate)")
+        case .finishMigrate: return failBegin("a migration of the source is not finished (run state finish-migrate)")
+        default: break
+        }
+        if !sample.blockedReasons.isEmpty {
+            return failBegin(
+                "this guest cannot be migrated, QEMU says: " + sample.blockedReasons.joined(separator: "; "))
+        }
+        if options.isTwoWay, !core.hasCapability("return-path") {
+            return failBegin("the source's QEMU has no return-path capability")
+        }
+        cookie.description = survey.description
+        cookie.name = survey.description.name
+        cookie.uuid = survey.description.uuid
+        cookie.capabilities = (core.originalCapabilities ?? []).map(\.name)
+        cookie.isRunIntended = runState == .running && !options.isPausedIntended
+        core.continueJob()
+        state = .begun
+        return [
+            .disarm(.begin),
+            .persist(
+                .saved(
+                    .source, capabilities: core.originalCapabilities ?? [], parameters: core.originalParameters ?? [])),
+            .answer(.begin, .done(cookie)),
+        ]
+    }
+
+    private mutating func failBegin(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
+        state = .done
+        return [.disarm(.begin)] + core.finishJob() + [.answer(.begin, .failed(StepError(kind, why)))]
+    }
+
+    /// Perform: configure, migrate, watch.
+    public mutating func perform(_ cookie: Cookie) -> [Effect] {
+        guard case .begun = state, let uri = cookie.uri else {
+            return [.answer(.perform, .failed(StepError(.refused, "Perform without Begin or without an address")))]
+        }
+        switch core.enter(.perform3, owner: "perform") {
+        case .failure(let error):
+            return [.answer(.perform, .failed(StepError(.refused, error.description)))]
+        case .success(let phase):
+            var wanted = ["events", "pause-before-switchover"]
+            if options.isTwoWay { wanted.append("return-path") }
+            let commands =
+                [core.configureCapabilities(wanted), core.configureParameters(options.parameters)].compactMap(\.self)
+                + [.migrate(uri: uri, resume: false)]
+            return [phase, .arm(.start, milliseconds: options.deadlines[.start])] + next(commands)
+        }
+    }
+
+    private mutating func next(_ commands: [Command]) -> [Effect] {
+        guard let first = commands.first else {
+            state = .migrating
+            return []
+        }
+        state = .configuring(Array(commands.dropFirst()))
+        return [core.send(first)]
+    }
+
+    /// Gives the job back without having migrated: something else went wrong before Perform.
+    public mutating func release() -> [Effect] {
+        switch state {
+        case .begun, .idle:
+            state = .done
+            return core.finishJob()
+        default: return []
+        }
+    }
+
+    /// Confirm. With `isSuccess` the source's QEMU is ended; otherwise the guest goes on here.
+    public mutating func confirm(isSuccess: Bool) -> [Effect] {
+        let phase: Effect
+        switch core.enter(isSuccess ? .confirm3 : .confirm3Cancelled, owner: "confirm") {
+        case .success(let effect): phase = effect
+        case .failure:
+            // After a failed Perform the job is over already: continuing a stopped guest is a job of its own.
+            guard !isSuccess, core.job.job == nil,
+                case .success(let effect) = core.enter(.confirm3Cancelled, owner: "confirm", starting: .out)
+            else { return [.answer(.confirm, .failed(StepError(.refused, "Confirm without Perform")))] }
+            phase = effect
+        }
+        if evidence.processEnd != nil {
+            return [phase] + finish(
+                .confirm, isSuccess ? .done(Cookie(attempt: options.attempt)) : .failed(gone("Confirm")))
+        }
+        if isSuccess {
+            state = .ending(.statistics)
+            return [phase, core.send(.queryMigrate), .arm(.quit, milliseconds: options.deadlines[.quit])]
+        }
+        state = .resuming(.asking)
+        return [phase, core.send(.queryStatus), .arm(.resume, milliseconds: options.deadlines[.resume])]
+    }
+
+    // MARK: Requests
+
+    /// Somebody wants the attempt stopped.
+    public mutating func cancel(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
+        core.evidence.note(request: .cancel, origin: origin, sequence: sequence, at: time)
+        return stop()
+    }
+
+    /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
+    public mutating func abort() -> [Effect] { stop() }
+
+    /// Stops the guest for a deadline.
+    public mutating func hold(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
+        guard case .migrating = state, case .copying = evidence.stage else { return [] }
+        core.evidence.note(request: .hold, origin: origin, sequence: sequence, at: time)
+        return [core.send(.stop)]
+    }
+
+    private var isCancelWanted: Bool { evidence.triggers[.cancel] != nil }
+
+    private var hasYank: Bool { core.survey?.features.hasYank ?? false }
+
+    private mutating func stop() -> [Effect] {
+        isStopWanted = true
+        guard case .migrating = state else { return [] }
+        switch evidence.stage {
+        case .completed, .ended, .gone, .stopping: return []
+        case .switchover: return yank()
+        default:
+            stopEscalation = 1
+            // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
+            if !isCancelWanted, hasYank { return yank() }
+            return [core.send(.migrateCancel), .arm(.cancel, milliseconds: options.deadlines[.cancel])]
+        }
+    }
+
+    /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
+    private func yank() -> [Effect] {
+        guard hasYank else {
+            return [core.send(.migrateCancel), .arm(.yank, milliseconds: options.deadlines[.yank])]
+        }
+        return [
+            core.send(.yank, outOfBand: core.survey?.features.hasOutOfBand ?? false),
+            .arm(.yank, milliseconds: options.deadlines[.yank]),
+        ]
+    }
+
+    // MARK: Observations
+
+    /// A command left.
+    public mutating func sent(_ command: Command, origin: Origin, sequence: Int, at time: Instant) {
+        core.evidence.note(sent: command, origin: origin, sequence: sequence, at: time)
+    }
+
+    /// Something was observed.
+    public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
+        core.evidence.note(fact, sequence: sequence, at: time)
+        switch fact {
+        case .reply(let command, let reply):
+            if command == .queryMigrate { core.isPolling = false }
+            core.gather(reply)
+            return replied(command, reply) + progress()
+        case .unanswered(let command):
+            if command == .queryMigrate { core.isPolling = false }
+            return []
+        case .monitor(let monitor): return monitorChanged(monitor) + progress()
+        case .process: return processEnded()
+        case .unkillable(let why):
+            guard case .ending(.killing) = state else { return [] }
+            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU was not ended: \(why)")))
+        case .event, .greeting: return progress()
+        }
+    }
+
+    private mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
+        switch state {
+        case .beginning:
+            if let text = reply.problem { return failBegin("\(command.name) on the source: \(text)") }
+            return gathered()
+        case .configuring(let rest): return configured(command, reply, rest)
+        case .migrating:
+            if case .refused(_, let text) = reply, command == .migrateCancel {
+                return evidence.stage == .stopping(.cancelled) || isStopWanted
+                    ? yankAfterRefusedCancel(text) : []
+            }
+            return []
+        case .cleaning(var cleaning): return cleaned(command, reply, &cleaning)
+        case .ending(let ending): return ended(command, ending)
+        case .resuming(let resuming): return resumed(command, reply, resuming)
+        case .idle, .begun, .performed, .done: return []
+        }
+    }
+
+    private func yankAfterRefusedCancel(_ text: String) -> [Effect] { hasYank ? yank() : [] }
+
+    private mutating func configured(_ command: Command, _ reply: Reply, _ rest: [Command]) -> [Effect] {
+        guard command.trigger == .configure || command.trigger == .migrate else { return [] }
+        switch reply {
+        case .refused(_, let text), .unreadable(let text):
+            return clean(StepError(.failed, "\(command.name) on the source: \(text)"))
+        default: break
+        }
+        if command.trigger == .migrate {
+            state = .migrating
+            return isStopWanted ? stop() : []
+        }
+        if isStopWanted {
+            return clean(
+                StepError(isCancelWanted ? .cancelled : .failed, "stopped before the migration was started"))
+        }
+        return next(rest)
+    }
+
+    private mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
+        guard monitor == .connected else {
+            core.isPolling = false
+            switch state {
+            case .beginning: return failBegin("the source's monitor was lost", kind: .failed)
+            case .idle, .begun, .done: return []
+            case .ending(.quitting) where isQuitHeard, .ending(.killing) where isQuitHeard:
+                return finish(.confirm, .done(Cookie(attempt: options.attempt)))
+            default: return [.arm(.sourceMonitor, milliseconds: options.deadlines[.sourceMonitor])]
+            }
+        }
+        switch state {
+        case .configuring where evidence.triggers.wasSent(.migrate):
+            state = .migrating
+            return catchUp()
+        case .configuring(let rest):
+            return clean(
+                StepError(.failed, "the source's monitor was lost before `migrate` (\(rest.count) commands were left)"))
+        case .migrating, .performed: return catchUp()
+        case .cleaning(var cleaning):
+            cleaning.isYankAsked = false
+            cleaning.hasState = false
+            state = .cleaning(cleaning)
+            return [.disarm(.sourceMonitor)] + startCleaning()
+        case .resuming:
+            state = .resuming(.asking)
+            return [.disarm(.sourceMonitor), core.send(.queryStatus)]
+        case .ending: return [.disarm(.sourceMonitor), core.send(.quit)]
+        case .idle, .beginning, .begun, .done: return []
+        }
+    }
+
+    /// What happened while nobody listened is gone; what is, can be asked.
+    private mutating func catchUp() -> [Effect] {
+        core.isPolling = true
+        return [.disarm(.sourceMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
+    }
+
+    private mutating func processEnded() -> [Effect] {
+        switch state {
+        case .beginning: return failBegin("the source's QEMU is gone", kind: .gone)
+        case .configuring, .migrating, .cleaning:
+            state = .done
+            core.job.discard()
+            return [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
+                + [.disarm(.sourceMonitor), .answer(.perform, .failed(gone("Perform")))]
+        case .ending: return finish(.confirm, .done(Cookie(attempt: options.attempt)))
+        case .resuming: return finish(.confirm, .failed(gone("Confirm")))
+        case .idle, .begun, .performed, .done:
+            core.job.discard()
+            return [.disarm(.sourceMonitor)]
+        }
+    }
+
+    private var lastWord: String { evidence.words.last?.word.rawValue ?? "unknown" }
+
+    private func gone(_ step: String) -> StepError {
+        let how = evidence.processEnd?.description ?? "gone"
+        return StepError(.gone, "the source's QEMU \(how) during \(step)")
+    }
+
+    /// Time for a look, where events could have been missed.
+    public mutating func tick() -> [Effect] {
+        guard case .migrating = state, !core.isPolling, evidence.monitor == .connected else { return [] }
+        core.isPolling = true
+        var effects = [core.send(.queryMigrate)]
+        if case .copying = evidence.stage, evidence.events.has(.stopped), evidence.triggers[.hold] == nil {
+            // Stopped, and not by the switchover as it seems: somebody may have paused the guest.
+            effects.append(core.send(.queryStatus))
+        }
+        return effects
+    }
+
+    /// Whether somebody else paused the guest while it was being copied.
+    public var wasPausedOnTheWay: Bool {
+        guard evidence.triggers[.hold] == nil, case .copying = evidence.stage else { return false }
+        return evidence.runState == .paused && evidence.isRunning == false && evidence.wasRunning == true
+    }
+
+    private mutating func progress() -> [Effect] {
+        guard case .migrating = state else { return [] }
+        switch evidence.stage {
+        case .completed:
+            state = .performed
+            var cookie = Cookie(attempt: options.attempt)
+            cookie.statistics = statistics
+            var effects: [Effect] = [.persist(.surrendered(attempt: options.attempt))]
+            if let move = try? core.job.setPhase(.perform3Done) { effects.append(.phase(move)) }
+            core.continueJob()
+            return effects + [
+                .answer(.perform, .done(cookie)), .disarm(.start), .disarm(.switchover), .disarm(.cancel),
+                .disarm(.yank),
+            ]
+        case .held:
+            if isStopWanted || isContinued { return [] }
+            isContinued = true
+            return [
+                core.send(.migrateContinue(state: "pre-switchover")),
+                .arm(.switchover, milliseconds: options.deadlines[.switchover]),
+            ]
+        case .ended(let ending):
+            let text = evidence.errorDescription ?? evidence.triggers[.migrate]?.refusal
+            return clean(
+                StepError(
+                    ending == .cancelled ? .cancelled : .failed,
+                    ending == .cancelled ? "cancelled" : "the migration failed" + (text.map { ": \($0)" } ?? "")))
+        case .copying, .waiting: return evidence.events.has(.active) ? [.disarm(.start)] : []
+        case .switchover where isStopWanted && stopEscalation == 1 && hasYank:
+            stopEscalation = 2
+            return yank()
+        default: return []
+        }
+    }
+
+    private var statistics: CookieStatistics {
+        CookieStatistics(
+            totalMilliseconds: evidence.sample?.totalMilliseconds,
+            downtimeMilliseconds: evidence.sample?.downtimeMilliseconds,
+            transferredBytes: evidence.sample?.transferredBytes)
+    }
+
+    // MARK: Tidying up
+
+    private mutating func clean(_ error: StepError) -> [Effect] {
+        state = .cleaning(Cleaning(error: error))
+        return [
+            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank),
+            .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
+        ] + startCleaning()
+    }
+
+    private mutating func startCleaning() -> [Effect] {
+        guard case .cleaning(var cleaning) = state, evidence.monitor == .connected else { return [] }
+        cleaning.isYankAsked = hasYank
+        state = .cleaning(cleaning)
+        // Before `failing` existed, `failed` did not mean that QEMU had tidied up: capabilities touched in between can abort it.
+        return (hasYank ? [core.send(.queryYank)] : []) + [core.send(.queryMigrate), core.send(.queryStatus)]
+    }
+
+    private mutating func cleaned(_ command: Command, _ reply: Reply, _ cleaning: inout Cleaning) -> [Effect] {
+        if cleaning.restoring > 0 {
+            guard command.trigger == .configure else { return [] }
+            cleaning.restoring -= 1
+            state = .cleaning(cleaning)
+            return cleaning.restoring == 0 ? finishCleaning(cleaning.error) : []
+        }
+        switch (command, reply) {
+        case (.queryYank, .yankInstances(migration: true)):
+            state = .cleaning(cleaning)
+            return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
+        case (.queryYank, _): cleaning.isYankAsked = false
+        case (.queryMigrate, .migration(let sample)):
+            if cleaning.error.kind == .failed, let text = sample.errorDescription,
+                !cleaning.error.description.contains(text), evidence.events.has(.failed)
+            {
+                cleaning.error.description += ": \(text)"
+            }
+        case (.queryStatus, .status(let runState)):
+            // QEMU resumes the guest by itself, a moment after or before its last word.
+            if runState == .finishMigrate {
+                state = .cleaning(cleaning)
+                return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
+            }
+            cleaning.hasState = true
+        default: break
+        }
+        guard cleaning.hasState, !cleaning.isYankAsked else {
+            state = .cleaning(cleaning)
+            return []
+        }
+        let commands = core.restoring()
+        cleaning.restoring = commands.count
+        state = .cleaning(cleaning)
+        return commands.isEmpty ? finishCleaning(cleaning.error) : commands.map { core.send($0) }
+    }
+
+    private mutating func finishCleaning(_ error: StepError) -> [Effect] {
+        [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+    }
+
+    private mutating func finish(_ step: Step, _ result: StepResult) -> [Effect] {
+        state = .done
+        let waits: [Deadline] =
+            step == .confirm ? [.quit, .quitKill, .resume, .resumePoll, .sourceMonitor] : [.sourceMonitor]
+        return waits.map { .disarm($0) } + core.finishJob() + [.answer(step, result)]
+    }
+
+    // MARK: Confirm
+
+    private mutating func ended(_ command: Command, _ ending: Ending) -> [Effect] {
+        switch (ending, command) {
+        case (.statistics, .queryMigrate):
+            if options.keepsSource {
+                let commands = core.restoring()
+                state = .ending(.keeping(commands.count))
+                return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
+            }
+            state = .ending(.quitting)
+            return [core.send(.quit)]
+        case (.keeping(let left), _) where command.trigger == .configure:
+            state = .ending(.keeping(left - 1))
+            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
+        default: return []
+        }
+    }
+
+    private var confirmed: Cookie {
+        var cookie = Cookie(attempt: options.attempt)
+        cookie.statistics = statistics
+        return cookie
+    }
+
+    private mutating func resumed(_ command: Command, _ reply: Reply, _ resuming: Resuming) -> [Effect] {
+        switch (resuming, command, reply) {
+        case (.asking, .queryStatus, .status(let runState)), (.checking, .queryStatus, .status(let runState)):
+            if runState == .running || evidence.wasRunning == false { return restoreAfterResume() }
+            // Between `completed` and `postmigrate` QEMU still refuses `cont`: the migration is not finalized yet.
+            if runState == .finishMigrate { return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])] }
+            state = .resuming(.continuing)
+            return [core.send(.cont)]
+        case (.continuing, .cont, .refused(_, let text)):
+            resumeRefusals += 1
+            if resumeRefusals < 20 {
+                state = .resuming(.asking)
+                return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
+            }
+            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU refuses to continue: \(text)")))
+        case (.continuing, .cont, _):
+            state = .resuming(.checking)
+            return [core.send(.queryStatus)]
+        case (.restoring(let left), _, _) where command.trigger == .configure:
+            state = .resuming(.restoring(left - 1))
+            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
+        default: return []
+        }
+    }
+
+    private mutating func restoreAfterResume() -> [Effect] {
+        let commands = core.restoring()
+        state = .resuming(.restoring(commands.count))
+        return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
+    }
+
+    // MARK: Deadlines
+
+    /// A wait ran out.
+    public mutating func timedOut(_ deadline: Deadline) -> [Effect] {
+        switch (deadline, state) {
+        case (.begin, .beginning): return failBegin("the source did not answer in time", kind: .failed)
+        case (.start, .configuring), (.start, .migrating), (.switchover, .migrating):
+            guard !evidence.stage.isOver else { return [] }
+            return abort()
+        case (.cancel, .migrating):
+            // A cancel between STOP and pre-switchover can leave QEMU 7.2 waiting for a continue that names the state it is in.
+            stopEscalation = 2
+            return [core.send(.migrateContinue(state: "cancelling"))] + yank()
+        case (.yank, .migrating) where !isYankRepeated:
+            // The other end is being ended meanwhile; that cuts the sockets too.
+            isYankRepeated = true
+            return yank()
+        case (.yank, .migrating):
+            state = .done
+            return [
+                .answer(
+                    .perform,
+                    .failed(
+                        StepError(
+                            .unproven,
+                            "the source's QEMU did not end the migration (status \(lastWord))")))
+            ]
+        case (.cleanupPoll, .cleaning(let cleaning)):
+            return (cleaning.isYankAsked ? [core.send(.queryYank)] : [])
+                + (cleaning.hasState ? [] : [core.send(.queryStatus)])
+        case (.cleanup, .cleaning(let cleaning)): return finishCleaning(cleaning.error)
+        case (.quit, .ending):
+            if case .ending(.keeping) = state { return finish(.confirm, .done(confirmed)) }
+            state = .ending(.killing)
+            return [.kill(.source), .arm(.quitKill, milliseconds: options.deadlines[.quitKill])]
+        case (.quitKill, .ending):
+            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU was not seen to end")))
+        case (.resumePoll, .resuming): return [core.send(.queryStatus)]
+        case (.resume, .resuming):
+            return finish(.confirm, .failed(StepError(.unproven, "the source did not continue in time")))
+        case (.sourceMonitor, .migrating), (.sourceMonitor, .configuring), (.sourceMonitor, .cleaning):
+            state = .done
+            core.job.discard()
+            return [
+                .answer(
+                    .perform,
+                    .failed(StepError(.unproven, "the source's monitor is lost and its QEMU was not seen to end")))
+            ]
+        case (.sourceMonitor, .resuming), (.sourceMonitor, .ending):
+            return finish(.confirm, .failed(StepError(.unproven, "the source's monitor is lost")))
+        default: return []
+        }
+    }
+}
+
+extension Stage {
+    /// Whether nothing more follows on this side.
+    var isOver: Bool {
+        switch self {
+        case .completed, .ended, .gone: true
+        default: false
+        }
+    }
+}
