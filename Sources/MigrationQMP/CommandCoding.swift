@@ -1,0 +1,107 @@
+public import JSONC
+public import Migration
+public import QMP
+
+extension Command {
+    /// The command as QMP says it.
+    ///
+    /// - Parameters:
+    ///   - outOfBand: Whether it overtakes what is queued; only where QEMU allows that.
+    ///   - isPoll: Whether it is one of the regular looks, of which only one may be on its way.
+    public func request(outOfBand: Bool = false, isPoll: Bool = false) -> QMPRequest {
+        switch self {
+        case .queryStatus: QMPRequest(QueryStatus())
+        case .queryMigrate: isPoll ? QMPRequest(polling: QueryMigrate()) : QMPRequest(QueryMigrate())
+        case .queryCapabilities: QMPRequest(QueryMigrateCapabilities())
+        case .queryParameters: QMPRequest(QueryMigrateParameters())
+        case .queryYank: QMPRequest(QueryYank(), outOfBand: outOfBand)
+        case .setCapabilities(let settings):
+            QMPRequest(MigrateSetCapabilities(settings.map { MigrationCapability($0.name, $0.isOn) }))
+        case .setParameters(let settings):
+            QMPRequest(MigrateSetParameters(Self.object(settings)))
+        case .migrateIncoming(let uri, let exitOnError):
+            QMPRequest(MigrateIncoming(uri: uri, exitOnError: exitOnError))
+        case .migrate(let uri, let resume): QMPRequest(Migrate(uri: uri, resume: resume))
+        case .migrateContinue(let state): QMPRequest(MigrateContinue(state: state))
+        case .migrateCancel: QMPRequest(MigrateCancel())
+        case .startPostcopy: QMPRequest(MigrateStartPostcopy())
+        case .migratePause: QMPRequest(MigratePause(), outOfBand: outOfBand)
+        case .migrateRecover(let uri): QMPRequest(MigrateRecover(uri: uri), outOfBand: outOfBand)
+        case .yank: QMPRequest(Yank([.migration]), outOfBand: outOfBand)
+        case .cont: QMPRequest(Cont())
+        case .stop: QMPRequest(Stop())
+        case .quit: QMPRequest(Quit())
+        case .other(let name): QMPRequest(name: name, kind: .query)
+        }
+    }
+
+    /// The command that a message to QEMU is; `nil` for a message that is no command.
+    public init?(message: JSONValue) {
+        guard let name = message["execute"]?.string ?? message["exec-oob"]?.string else { return nil }
+        let arguments = message["arguments"]
+        switch name {
+        case "query-status": self = .queryStatus
+        case "query-migrate": self = .queryMigrate
+        case "query-migrate-capabilities": self = .queryCapabilities
+        case "query-migrate-parameters": self = .queryParameters
+        case "query-yank": self = .queryYank
+        case "migrate-set-capabilities":
+            self = .setCapabilities(
+                (arguments?["capabilities"]?.array ?? []).compactMap { entry in
+                    guard let name = entry["capability"]?.string, let isOn = entry["state"]?.bool else { return nil }
+                    return CapabilitySetting(name, isOn)
+                })
+        case "migrate-set-parameters":
+            self = .setParameters((arguments?.object ?? [:]).map { Setting($0.key, SettingValue($0.value)) })
+        case "migrate-incoming":
+            self = .migrateIncoming(
+                uri: Self.address(arguments), exitOnError: arguments?["exit-on-error"]?.bool)
+        case "migrate":
+            self = .migrate(uri: Self.address(arguments), resume: arguments?["resume"]?.bool ?? false)
+        case "migrate-continue": self = .migrateContinue(state: arguments?["state"]?.string ?? "")
+        case "migrate_cancel": self = .migrateCancel
+        case "migrate-start-postcopy": self = .startPostcopy
+        case "migrate-pause": self = .migratePause
+        case "migrate-recover": self = .migrateRecover(uri: arguments?["uri"]?.string ?? "")
+        case "yank":
+            let isMigration = (arguments?["instances"]?.array ?? []).contains { $0["type"]?.string == "migration" }
+            self = isMigration ? .yank : .other(name)
+        case "cont": self = .cont
+        case "stop": self = .stop
+        case "quit": self = .quit
+        default: self = .other(name)
+        }
+    }
+
+    private static func object(_ settings: [Setting]) -> JSONObject {
+        var object: JSONObject = [:]
+        for setting in settings { object[setting.name] = setting.value.json }
+        return object
+    }
+
+    private static func address(_ arguments: JSONValue?) -> String {
+        arguments?["uri"]?.string ?? arguments?["channels"].map { $0.text() } ?? ""
+    }
+}
+
+extension SettingValue {
+    /// The value in JSON.
+    public var json: JSONValue {
+        switch self {
+        case .integer(let value): .integer(value)
+        case .string(let value): .string(value)
+        case .bool(let value): .bool(value)
+        case .json(let text): (try? JSONValue(parsing: text)) ?? .string(text)
+        }
+    }
+
+    /// A value from JSON.
+    public init(_ value: JSONValue) {
+        switch value {
+        case .integer(let integer): self = .integer(integer)
+        case .string(let string): self = .string(string)
+        case .bool(let bool): self = .bool(bool)
+        default: self = .json(value.text())
+        }
+    }
+}

@@ -1,0 +1,66 @@
+public import JSONC
+public import Migration
+public import Phases
+
+extension PublishedStatus {
+    /// The value of a `status` record.
+    public func json(reasons: [Reason]) -> JSONValue {
+        var object: JSONObject = ["status": .string(word.rawValue), "stopping": .string(stopping.rawValue)]
+        if let qemu { object["qemu"] = .string(qemu.rawValue) }
+        if basis != .both { object["basis"] = .string(basis.rawValue) }
+        object["reason"] = .array(reasons.map { .integer(Int64($0.sequence)) })
+        return .object(object)
+    }
+}
+
+extension PhaseMove {
+    /// The value of a `phase` record.
+    public var json: JSONValue {
+        var object: JSONObject = [
+            "from": .string(from.rawValue), "to": .string(to.rawValue),
+            "job": .string((side == .source ? Job.out : Job.in).rawValue),
+        ]
+        if let owner { object["owner"] = .string(owner) }
+        return .object(object)
+    }
+
+    /// A move from the value of a `phase` record; `nil` for words nobody knows.
+    public init?(json: JSONValue, side: Side) {
+        guard let from = json["from"]?.string.flatMap(Phase.init(rawValue:)),
+            let to = json["to"]?.string.flatMap(Phase.init(rawValue:))
+        else { return nil }
+        self.init(side: side, from: from, to: to, owner: json["owner"]?.string)
+    }
+}
+
+extension Step {
+    /// The value of a `call` record.
+    public func callJSON(_ cookie: Cookie) -> JSONValue {
+        ["step": .string(rawValue), "protocol": 3, "cookie": cookie.json]
+    }
+
+    /// The value of an `answer` record.
+    public func answerJSON(_ result: StepResult) -> JSONValue {
+        switch result {
+        case .done(let cookie): ["step": .string(rawValue), "cookie": cookie.json]
+        case .failed(let error): ["step": .string(rawValue), "error": .string(error.description)]
+        }
+    }
+}
+
+extension JournalRecord {
+    /// The side whose journal it belongs to, the record's member name and its value.
+    public var record: (side: Side, member: StaticString, value: JSONValue) {
+        switch self {
+        case .saved(let side, let capabilities, let parameters):
+            var on: JSONObject = [:]
+            for capability in capabilities { on[capability.name] = .bool(capability.isOn) }
+            var values: JSONObject = [:]
+            for parameter in parameters { values[parameter.name] = parameter.value.json }
+            return (side, "saved", ["capabilities": .object(on), "parameters": .object(values)])
+        case .surrendered(let attempt): return (.source, "surrendered", .string(attempt))
+        case .run(let attempt): return (.destination, "run", .string(attempt))
+        case .refused(let attempt): return (.destination, "refused", .string(attempt))
+        }
+    }
+}
