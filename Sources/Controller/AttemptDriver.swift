@@ -1,0 +1,325 @@
+import JSONC
+import Migration
+import MigrationQMP
+import NIOCore
+import Phases
+import QMP
+import QMPTransport
+import Trace
+
+/// Runs one attempt: feeds the machine what comes from both QEMUs, the clock and the user, and carries out its effects. Confined to one event loop.
+///
+/// Inputs are applied one after the other, in the order in which they were recorded, and nothing is decided here. Effects are carried out in their order; only what
+/// is told to watchers waits until the commands have left.
+final class AttemptDriver {
+    let eventLoop: any EventLoop
+    let journal: Journal
+    private let configuration: MigrationConfiguration
+    private let cache: FeatureCache
+    private var machine: AttemptMachine
+    private var source: Monitor?
+    private var destination: Monitor?
+    private var inputs = CircularBuffer<(input: Input, sequence: Int, time: Instant)>()
+    private var isDraining = false
+    private var timers: [Deadline: Scheduled<Void>] = [:]
+    private var ticker: Scheduled<Void>?
+    private var watches: [Side: Scheduled<Void>] = [:]
+    private var told: [AttemptEvent] = []
+    private let tell: @Sendable (AttemptEvent) -> Void
+    private let promise: EventLoopPromise<AttemptResult>
+    private var hasBegun = false
+    private var isOver = false
+
+    init(
+        configuration: MigrationConfiguration, journal: Journal, eventLoop: any EventLoop,
+        promise: EventLoopPromise<AttemptResult>, tell: @escaping @Sendable (AttemptEvent) -> Void
+    ) {
+        self.configuration = configuration
+        self.journal = journal
+        self.eventLoop = eventLoop
+        self.promise = promise
+        self.tell = tell
+        cache = FeatureCache(directory: configuration.cacheDirectory)
+        machine = AttemptMachine(options: configuration.options)
+        source = Monitor(
+            side: .source, address: configuration.source, configuration: configuration.qmp, driver: self)
+        destination = Monitor(
+            side: .destination, address: configuration.destination, configuration: configuration.qmp, driver: self)
+    }
+
+    private func monitor(_ side: Side) -> Monitor? { side == .source ? source : destination }
+
+    // MARK: Beginning
+
+    /// Connects both monitors; the attempt begins when both have greeted.
+    func start() {
+        source?.connect()
+        destination?.connect()
+    }
+
+    func becameReady(_ monitor: Monitor, _ greeting: QMPGreeting) {
+        let time = journal.now
+        let sequence = journal.record("monitor", monitor.side, "connected", at: time)
+        enqueue(.fact(monitor.side, .monitor(.connected)), sequence: sequence, at: time)
+        enqueue(.fact(monitor.side, .greeting(QEMUVersion(greeting))), sequence: sequence, at: time)
+        guard !hasBegun, source?.isReady ?? false, destination?.isReady ?? false else { return }
+        hasBegun = true
+        if let reason = sameQEMU {
+            fail(MigrationError(.sameQEMU, reason))
+            return
+        }
+        told.append(.started(attempt: configuration.options.attempt, journal: journal.path))
+        tick(after: 250)
+        request(.migrate, origin: .operator)
+    }
+
+    /// Both ends must not be one QEMU: it would wait for itself.
+    private var sameQEMU: String? {
+        guard let here = source?.identity, let there = destination?.identity, here.doubt == nil, there.doubt == nil,
+            let pid = here.peer?.pid, pid == there.peer?.pid
+        else { return nil }
+        return "\(configuration.source) and \(configuration.destination) belong to the same QEMU (process \(pid))"
+    }
+
+    // MARK: Inputs
+
+    /// Somebody asks.
+    func request(_ request: Request, origin: Origin) {
+        guard !isOver else { return }
+        guard hasBegun else {
+            if request == .cancel { fail(MigrationError(.cancelledEarly, "cancelled before anything was started")) }
+            return
+        }
+        let time = journal.now
+        var value: JSONObject = ["do": .string(request.rawValue), "origin": .string(origin.rawValue)]
+        if request == .migrate { value["uri"] = .string(configuration.options.uri) }
+        let sequence = journal.record("request", nil, .object(value), at: time)
+        enqueue(.request(request, origin), sequence: sequence, at: time)
+    }
+
+    private func tick(after milliseconds: Int64) {
+        ticker = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
+            guard let self, !isOver else { return }
+            tick(after: 500)
+            // Not a record: it changes nothing but what is asked next, and that is recorded.
+            enqueue(.tick, sequence: journal.lastSequence, at: journal.now)
+        }
+    }
+
+    func unanswered(_ side: Side, _ command: Command, _ error: QMPError) {
+        let time = journal.now
+        let sequence = journal.record("timeout", side, .string("reply to \(command.name)"), at: time)
+        told.append(.notice("\(side.rawValue): \(error.message)", at: time))
+        enqueue(.fact(side, .unanswered(command)), sequence: sequence, at: time)
+    }
+
+    func problem(_ side: Side, _ error: QMPError) {
+        let time = journal.now
+        journal.record("mark", side, .string("problem: \(error.message)"), at: time)
+        told.append(.notice("\(side.rawValue): \(error.message)", at: time))
+    }
+
+    /// Puts an input behind those that are being worked on, and works if nobody does.
+    func enqueue(_ input: Input, sequence: Int, at time: Instant) {
+        guard !isOver else { return }
+        inputs.append((input, sequence, time))
+        drain()
+    }
+
+    private func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        while let next = inputs.popFirst() {
+            if case .fact(_, .reply(.queryMigrate, .migration(let sample))) = next.input, sample.totalBytes != nil {
+                told.append(.sample(sample, at: next.time))
+            }
+            for effect in machine.apply(next.input, sequence: next.sequence, at: next.time) { carryOut(effect) }
+            if isOver { break }
+        }
+        isDraining = false
+        flush()
+        told.forEach(tell)
+        told = []
+    }
+
+    private func flush() {
+        do throws(TraceError) { try journal.flush() } catch { journalFailed(error) }
+    }
+
+    private var isJournalBroken = false
+
+    /// A full disk does not stop a guest that is between two hosts; it is told once.
+    private func journalFailed(_ error: TraceError) {
+        guard !isJournalBroken else { return }
+        isJournalBroken = true
+        told.append(.notice("the journal cannot be written: \(error)", at: journal.now))
+    }
+
+    // MARK: Effects
+
+    private func carryOut(_ effect: Effect) {
+        switch effect {
+        case .send(let side, let command, let outOfBand): monitor(side)?.send(command, outOfBand: outOfBand)
+        case .survey(let side): monitor(side)?.survey(cache: cache)
+        case .persist(let persisted):
+            let record = persisted.record
+            journal.record(record.member, record.side, record.value, at: journal.now)
+            flush()
+        case .call(let step, let cookie):
+            journal.record("call", step.side, step.callJSON(cookie), at: journal.now)
+        case .answer(let step, let result):
+            journal.record("answer", step.side, step.answerJSON(result), at: journal.now)
+            if step == .prepare, case .done(let cookie) = result, let uri = cookie.uri {
+                told.append(.listening(uri: uri, at: journal.now))
+            }
+        case .publish(let status, let reasons):
+            let time = journal.now
+            journal.record("status", nil, status.json(reasons: reasons), at: time)
+            told.append(.status(status, reasons: reasons, at: time))
+        case .phase(let move):
+            let time = journal.now
+            journal.record("phase", move.side, move.json, at: time)
+            told.append(.phase(move, at: time))
+        case .arm(let deadline, let milliseconds): arm(deadline, milliseconds)
+        case .disarm(let deadline): disarm(deadline)
+        case .kill(let side): kill(side)
+        case .finished(let result): finish(result)
+        }
+    }
+
+    private func arm(_ deadline: Deadline, _ milliseconds: Int) {
+        timers[deadline]?.cancel()
+        if !deadline.isPoll {
+            journal.record(
+                "arm", nil, ["deadline": .string(deadline.rawValue), "milliseconds": .integer(Int64(milliseconds))],
+                at: journal.now)
+        }
+        timers[deadline] = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(milliseconds))) {
+            [weak self] in
+            guard let self else { return }
+            timers[deadline] = nil
+            let time = journal.now
+            let sequence =
+                deadline.isPoll
+                ? journal.lastSequence : journal.record("timeout", nil, .string(deadline.rawValue), at: time)
+            enqueue(.timeout(deadline), sequence: sequence, at: time)
+        }
+    }
+
+    private func disarm(_ deadline: Deadline) {
+        guard let timer = timers.removeValue(forKey: deadline) else { return }
+        timer.cancel()
+        if !deadline.isPoll { journal.record("disarm", nil, .string(deadline.rawValue), at: journal.now) }
+    }
+
+    private func kill(_ side: Side) {
+        let time = journal.now
+        let failure = monitor(side)?.identity?.kill() ?? (monitor(side)?.identity == nil ? "never connected" : nil)
+        if let failure {
+            let sequence = journal.record("kill", side, ["failed": .string(failure)], at: time)
+            enqueue(.fact(side, .unkillable(failure)), sequence: sequence, at: time)
+            return
+        }
+        journal.record(
+            "kill", side, ["signal": 9, "pid": .integer(Int64(monitor(side)?.identity?.peer?.pid ?? 0))], at: time)
+        watch(side)
+    }
+
+    // MARK: Connections and processes
+
+    func closed(_ monitor: Monitor, wasReady: Bool, error: QMPError?) {
+        guard !isOver else { return }
+        guard hasBegun else {
+            let what = error ?? QMPError(.closed, "\(monitor.address): the monitor closed the connection")
+            fail(MigrationError(what, side: monitor.side))
+            return
+        }
+        let time = journal.now
+        if wasReady {
+            let sequence = journal.record("monitor", monitor.side, "lost", at: time)
+            enqueue(.fact(monitor.side, .monitor(.lost)), sequence: sequence, at: time)
+        }
+        watch(monitor.side)
+        guard !isOver else { return }
+        // The process may live on with another client, or accept us again.
+        _ = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) { [weak self, weak monitor] in
+            guard let self, let monitor, !isOver else { return }
+            let ended = machine.processEnd(of: monitor.side) != nil || monitor.identity?.hasEnded == true
+            if !ended { monitor.connect(waiting: .seconds(10)) }
+        }
+    }
+
+    /// Looks for the end of a process by its pidfd, soon and often: it follows the end of its connection within moments, if at all.
+    private func watch(_ side: Side, every milliseconds: Int64 = 1, left: Int = 400) {
+        watches[side]?.cancel()
+        guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side)?.identity else { return }
+        if identity.hasEnded == true {
+            let time = journal.now
+            let sequence = journal.record("process", side, ["gone": true], at: time)
+            enqueue(.fact(side, .process(.gone)), sequence: sequence, at: time)
+            return
+        }
+        guard identity.hasEnded != nil, left > 0 else { return }
+        watches[side] = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
+            self?.watch(side, every: min(milliseconds * 2, 50), left: left - 1)
+        }
+    }
+
+    // MARK: Ending
+
+    private func finish(_ result: AttemptResult) {
+        guard !isOver else { return }
+        var result = result
+        if result.word != .completed, let log = configuration.destinationLog {
+            result.error = explained(result.error, by: log)
+        }
+        let time = journal.now
+        told.append(.finished(result, at: time))
+        isOver = true
+        ending()
+        promise.succeed(result)
+    }
+
+    /// The destination's own last words, which QEMU writes only to its standard error when a load fails.
+    private func explained(_ error: String?, by log: String) -> String? {
+        guard let bytes = SmallFile.tail(log, bytes: 2048) else { return error.map { "\($0) (\(log) cannot be read)" } }
+        let lines = bytes.split(separator: UInt8(ascii: "\n")).suffix(5).map { String(decoding: $0, as: UTF8.self) }
+        guard !lines.isEmpty else { return error }
+        return (error ?? "failed") + "; the destination's log ends with:\n" + lines.map { "  \($0)" }.joined(separator: "\n")
+    }
+
+    private func fail(_ error: MigrationError) {
+        guard !isOver else { return }
+        isOver = true
+        ending()
+        promise.fail(error)
+    }
+
+    private func ending() {
+        ticker?.cancel()
+        timers.values.forEach { $0.cancel() }
+        timers = [:]
+        watches.values.forEach { $0.cancel() }
+        source?.close()
+        destination?.close()
+        do throws(TraceError) { try journal.close() } catch { journalFailed(error) }
+        told.forEach(tell)
+        told = []
+        // The observers hold us by their side; this ends the circle.
+        let monitors = [source, destination]
+        _ = eventLoop.assumeIsolated().submit { _ = monitors }
+        source = nil
+        destination = nil
+    }
+}
+
+extension Deadline {
+    /// Whether it is only the next look, of which there can be hundreds.
+    var isPoll: Bool { self == .cleanupPoll || self == .runPoll || self == .resumePoll }
+}
+
+extension AttemptMachine {
+    func processEnd(of side: Side) -> ProcessEnd? {
+        side == .source ? source.evidence.processEnd : destination.evidence.processEnd
+    }
+}

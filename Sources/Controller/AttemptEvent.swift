@@ -1,0 +1,20 @@
+public import Migration
+public import Phases
+
+/// Something that happened in an attempt, for whoever watches. Times are on the recording's clock.
+public enum AttemptEvent: Sendable {
+    /// The attempt began; the journal is at this path.
+    case started(attempt: String, journal: String)
+    /// The published status changed.
+    case status(PublishedStatus, reasons: [Reason], at: Instant)
+    /// A phase moved.
+    case phase(PhaseMove, at: Instant)
+    /// QEMU gave numbers about the migration.
+    case sample(MigrationSample, at: Instant)
+    /// Where the destination listens.
+    case listening(uri: String, at: Instant)
+    /// Something odd that changes nothing.
+    case notice(String, at: Instant)
+    /// The end.
+    case finished(AttemptResult, at: Instant)
+}

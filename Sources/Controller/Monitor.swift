@@ -1,0 +1,157 @@
+import JSONC
+import Migration
+import MigrationQMP
+import NIOCore
+import Phases
+import QMP
+import QMPTransport
+
+/// One QEMU as the driver sees it: its connection, who it is, and which command each reply belongs to. Confined to the event loop.
+final class Monitor: QMPObserver {
+    let side: Side
+    let address: QMPAddress
+    private unowned let driver: AttemptDriver
+    private let configuration: QMPConfiguration
+    private(set) var connection: QMPConnection?
+    private(set) var identity: QEMUIdentity?
+    private(set) var greeting: QMPGreeting?
+    private var connectionNumber = 0
+    private var sequence = 0
+    private var time = Instant(microseconds: 0)
+    /// Commands handed to the connection that have not left yet, oldest first; replies and sends are told apart by them.
+    private var unsent: [(token: Int, command: Command?, outOfBand: Bool)] = []
+    private var nextToken = 0
+    private(set) var isReady = false
+    private var walk: SurveyWalk?
+
+    init(side: Side, address: QMPAddress, configuration: QMPConfiguration, driver: AttemptDriver) {
+        self.side = side
+        self.address = address
+        self.configuration = configuration
+        self.driver = driver
+    }
+
+    /// Connects, or connects again.
+    func connect(waiting: Duration? = nil) {
+        connectionNumber += 1
+        unsent = []
+        isReady = false
+        var configuration = configuration
+        if let waiting { configuration.waitForSocket = waiting }
+        connection = QMPConnection.connect(
+            to: address, on: driver.eventLoop, configuration: configuration, observer: self)
+    }
+
+    func close() { connection?.close() }
+
+    // MARK: Commands
+
+    /// Sends a command of the migration; its reply becomes a fact.
+    func send(_ command: Command, outOfBand: Bool) {
+        let isOutOfBand = outOfBand && (connection?.hasOutOfBand ?? false)
+        submit(command.request(outOfBand: isOutOfBand), command: command) { [side, unowned driver] result, sequence, time in
+            switch result {
+            case .success(let view):
+                driver.enqueue(.fact(side, .reply(command, Reply(to: command, value: view))), sequence: sequence, at: time)
+            case .failure(let error):
+                if let reply = Reply(error) {
+                    driver.enqueue(.fact(side, .reply(command, reply)), sequence: sequence, at: time)
+                } else if error.code != .closed {
+                    driver.unanswered(side, command, error)
+                }
+            }
+        }
+    }
+
+    private func submit(
+        _ request: QMPRequest, command: Command?,
+        completion: @escaping (Result<JSONView, QMPError>, Int, Instant) -> Void
+    ) {
+        guard let connection, !connection.isClosed else { return }
+        nextToken += 1
+        let token = nextToken
+        unsent.append((token, command, request.outOfBand))
+        connection.submit(request) { [unowned self] result in
+            if case .failure(let error) = result, !error.wasSent { unsent.removeAll { $0.token == token } }
+            completion(result, sequence, time)
+        }
+    }
+
+    // MARK: Survey
+
+    /// Reads what this QEMU is made of.
+    func survey(cache: FeatureCache) {
+        guard let greeting, let connection else { return }
+        let known = identity?.binaryKey.flatMap { cache.features(of: $0) }
+        var walk = SurveyWalk(
+            version: QEMUVersion(greeting), features: known, hasOutOfBand: connection.hasOutOfBand)
+        let first = walk.start()
+        self.walk = walk
+        first.forEach { ask($0, cache) }
+    }
+
+    private func ask(_ query: SurveyWalk.Query, _ cache: FeatureCache) {
+        submit(query.request, command: nil) { [unowned self] result, sequence, time in
+            guard let next = walk?.answered(query, result) else { return }
+            next.forEach { ask($0, cache) }
+            guard let outcome = walk?.outcome else { return }
+            if let features = walk?.learnedFeatures, let key = identity?.binaryKey { cache.store(features, of: key) }
+            walk = nil
+            switch outcome {
+            case .success(var survey):
+                survey.description.commandLine = identity?.commandLine.map(Secrets.masking)
+                driver.enqueue(.surveyed(side, survey), sequence: sequence, at: time)
+            case .failure(let error):
+                driver.enqueue(.surveyFailed(side, error.description), sequence: sequence, at: time)
+            }
+        }
+    }
+
+    // MARK: QMPObserver
+
+    func connection(_ connection: QMPConnection, received line: UnsafeRawBufferPointer) {
+        time = driver.journal.now
+        sequence = driver.journal.message("recv", side, line, connection: connectionNumber, at: time)
+    }
+
+    func connection(_ connection: QMPConnection, receivedGarbage bytes: UnsafeRawBufferPointer) {
+        time = driver.journal.now
+        sequence = driver.journal.garbage(side, bytes, connection: connectionNumber, at: time)
+    }
+
+    func connection(_ connection: QMPConnection, sent line: UnsafeRawBufferPointer, descriptors: Int) {
+        let time = driver.journal.now
+        let sequence = driver.journal.message("send", side, line, connection: connectionNumber, at: time)
+        let isOutOfBand = line.starts(with: Self.outOfBandStart)
+        guard let index = unsent.firstIndex(where: { $0.outOfBand == isOutOfBand }) else { return }
+        if let command = unsent.remove(at: index).command {
+            driver.enqueue(.sent(side, command), sequence: sequence, at: time)
+        }
+    }
+
+    private static let outOfBandStart = Array(#"{"exec-oob""#.utf8)
+
+    func connection(_ connection: QMPConnection, ready greeting: QMPGreeting) {
+        isReady = true
+        self.greeting = greeting
+        if identity == nil { identity = QEMUIdentity(peer: connection.peer, socketPath: address.path) }
+        driver.becameReady(self, greeting)
+    }
+
+    func connection(_ connection: QMPConnection, event name: String, message: JSONView) {
+        let event = QEMUEvent(name: name, message: message)
+        driver.enqueue(.fact(side, .event(event)), sequence: sequence, at: time)
+    }
+
+    func connection(_ connection: QMPConnection, problem: QMPError) {
+        driver.problem(side, problem)
+    }
+
+    func connectionClosed(_ connection: QMPConnection, error: QMPError?) {
+        guard connection === self.connection else { return }
+        let wasReady = isReady
+        isReady = false
+        walk = nil
+        driver.closed(self, wasReady: wasReady, error: error)
+    }
+}
