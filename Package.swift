@@ -62,14 +62,18 @@ let package = Package(
         library(
             "Commands",
             [
-                "Controller", "Replay", "GuestLab",
+                "Controller", "Replay", "GuestLab", "QMPTransport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-            ]
+            ] + nio
         ),
-        .executableTarget(name: "godwit", dependencies: ["Commands"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "godwit",
+            dependencies: ["Commands", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: swiftSettings
+        ),
         .executableTarget(
             name: "godwit-bench",
             dependencies: [

@@ -184,8 +184,7 @@ public struct SourceMachine: Hashable, Sendable {
             phase = effect
         }
         if evidence.processEnd != nil {
-            return [phase] + finish(
-                .confirm, isSuccess ? .done(Cookie(attempt: options.attempt)) : .failed(gone("Confirm")))
+            return [phase] + finish(.confirm, isSuccess ? .done(confirmed) : .failed(gone("Confirm")))
         }
         if isSuccess {
             state = .ending(.statistics)
@@ -315,7 +314,7 @@ public struct SourceMachine: Hashable, Sendable {
             case .beginning: return failBegin("the source's monitor was lost", kind: .failed)
             case .idle, .begun, .done: return []
             case .ending(.quitting) where isQuitHeard, .ending(.killing) where isQuitHeard:
-                return finish(.confirm, .done(Cookie(attempt: options.attempt)))
+                return finish(.confirm, .done(confirmed))
             default: return [.arm(.sourceMonitor, milliseconds: options.deadlines[.sourceMonitor])]
             }
         }
@@ -354,7 +353,7 @@ public struct SourceMachine: Hashable, Sendable {
             core.job.discard()
             return [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
                 + [.disarm(.sourceMonitor), .answer(.perform, .failed(gone("Perform")))]
-        case .ending: return finish(.confirm, .done(Cookie(attempt: options.attempt)))
+        case .ending: return finish(.confirm, .done(confirmed))
         case .resuming: return finish(.confirm, .failed(gone("Confirm")))
         case .idle, .begun, .performed, .done:
             core.job.discard()

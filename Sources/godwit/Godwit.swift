@@ -1,6 +1,9 @@
+import ArgumentParser
 import Commands
 
 @main
 enum Godwit {
-    static func main() async {}
+    static func main() async {
+        await GodwitCommand.main()
+    }
 }

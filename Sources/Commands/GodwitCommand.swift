@@ -1,0 +1,15 @@
+public import ArgumentParser
+import Controller
+
+/// The program.
+public struct GodwitCommand: AsyncParsableCommand {
+    /// Name, help and verbs.
+    public static let configuration = CommandConfiguration(
+        commandName: "godwit",
+        abstract: "Moves live guests from one QEMU to another over QMP, and shows what happened.",
+        version: Version.current,
+        subcommands: [MigrateCommand.self, DemoCommand.self])
+
+    /// Made by the parser.
+    public init() {}
+}

@@ -1,0 +1,131 @@
+public import ArgumentParser
+import Controller
+import Migration
+import Phases
+import QMP
+import QMPTransport
+
+/// How a command's output looks.
+public enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
+    /// For people.
+    case text
+    /// One JSON object on a line.
+    case json
+}
+
+extension TimeoutAction: ExpressibleByArgument {}
+
+/// `godwit migrate`
+public struct MigrateCommand: AsyncParsableCommand {
+    /// Name and help.
+    public static let configuration = CommandConfiguration(
+        commandName: "migrate",
+        abstract: "Move a live guest from one QEMU to another.",
+        discussion: """
+            Both QEMUs run on this host. The destination must have been started with the source's devices and \
+            `-S -incoming defer`. What is said on standard error is progress; the last lines, on standard output, say \
+            where the guest is.
+
+            Sizes take B, kB, MB, GB, TB (thousands) or KiB, MiB, GiB, TiB (1024), times take ms, s, min, h.
+            """)
+
+    @Option(name: .long, help: ArgumentHelp("The QMP socket of the QEMU the guest leaves.", valueName: "qmp-socket"))
+    var source: String
+
+    @Option(name: .long, help: ArgumentHelp("The QMP socket of the QEMU it shall arrive at.", valueName: "qmp-socket"))
+    var destination: String
+
+    @Option(
+        name: .long,
+        help: "Where the destination listens: tcp:HOST:PORT (port 0: QEMU chooses) or unix:PATH. Default: a Unix socket beside the destination's monitor.")
+    var uri: String?
+
+    @Option(name: .long, help: ArgumentHelp("Most bytes per second, e.g. 100MiB; 0 for no limit.", valueName: "size"))
+    var bandwidth: ByteQuantity?
+
+    @Option(name: .long, help: ArgumentHelp("Longest wanted stop of the guest, e.g. 200ms.", valueName: "time"))
+    var downtimeLimit: TimeQuantity?
+
+    @Option(name: .long, help: ArgumentHelp("How long the migration may take, e.g. 5min.", valueName: "time"))
+    var timeout: TimeQuantity?
+
+    @Option(name: .long, help: "What happens then: cancel, or pause-guest so that it can end.")
+    var timeoutAction: TimeoutAction = .cancel
+
+    @Flag(name: .long, help: "Leave the guest paused on the destination.")
+    var paused = false
+
+    @Flag(name: .long, help: "Leave the source's QEMU in postmigrate instead of ending it.")
+    var keepSource = false
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The destination's standard error, for its last words if the load fails.", valueName: "file"))
+    var destinationLog: String?
+
+    @Option(name: .long, help: ArgumentHelp("Record the attempt in this file.", valueName: "file"))
+    var trace: String?
+
+    @Option(name: .long, help: "Output: text, or json (one object on a line for each event).")
+    var format: OutputFormat = .text
+
+    @Flag(name: .long, help: "Say only how it ended.")
+    var quiet = false
+
+    @Flag(name: .long, help: "Say also phases, reasons and where the journal is.")
+    var verbose = false
+
+    /// Made by the parser.
+    public init() {}
+
+    /// Checks what the parser cannot.
+    public func validate() throws {
+        if quiet, verbose { throw ValidationError("--quiet and --verbose exclude each other") }
+        if let limit = downtimeLimit, limit.milliseconds > 2_000_000 {
+            throw ValidationError("--downtime-limit: QEMU takes at most 2000 s")
+        }
+        if let timeout, timeout.milliseconds == 0 { throw ValidationError("--timeout: no time at all") }
+        for (name, path) in [("--source", source), ("--destination", destination)] {
+            do throws(QMPError) { _ = try QMPAddress(parsing: path) } catch {
+                throw ValidationError("\(name): \(error.message)")
+            }
+        }
+        if let uri, let problem = MigrationURI.problem(uri) { throw ValidationError("--uri \(uri): \(problem)") }
+    }
+
+    private var presentation: MigrationRun.Presentation {
+        MigrationRun.Presentation(
+            format: format, verbosity: quiet ? .quiet : verbose ? .verbose : .normal, source: source,
+            destination: destination,
+            downtimeLimitMilliseconds: Double(downtimeLimit?.milliseconds ?? 300))
+    }
+
+    private func migration() throws -> MigrationConfiguration {
+        let attempt = AttemptIdentifier.make()
+        let address = try QMPAddress(parsing: destination)
+        var options = MigrateOptions(attempt: attempt, uri: uri ?? MigrationURI.beside(address.path, attempt: attempt))
+        if let bandwidth { options.parameters.append(Setting("max-bandwidth", .integer(bandwidth.bytes))) }
+        if let downtimeLimit {
+            options.parameters.append(Setting("downtime-limit", .integer(downtimeLimit.milliseconds)))
+        }
+        options.timeoutMilliseconds = timeout.map { Int($0.milliseconds) }
+        options.timeoutAction = timeoutAction
+        options.isPausedIntended = paused
+        options.keepsSource = keepSource
+        options.hostName = Host.name
+        options.hostUUID = Host.uuid
+        var configuration = MigrationConfiguration(
+            source: try QMPAddress(parsing: source), destination: address, options: options,
+            stateDirectory: Directories.state)
+        configuration.cacheDirectory = Directories.cache
+        configuration.tracePath = trace
+        configuration.destinationLog = destinationLog
+        return configuration
+    }
+
+    /// Runs the migration and exits with its code.
+    public func run() async throws {
+        let status = try await MigrationRun(configuration: try migration(), presentation: presentation).run()
+        guard status == .completed else { throw status.exitCode }
+    }
+}

@@ -1,0 +1,103 @@
+import Controller
+internal import Glibc
+import Migration
+import NIOCore
+import NIOPosix
+import Phases
+import UnixSignals
+
+/// One run of `godwit migrate`, from the parsed command line to the exit code.
+struct MigrationRun {
+    /// How it is told.
+    struct Presentation: Sendable {
+        var format: OutputFormat
+        var verbosity: Verbosity
+        var source: String
+        var destination: String
+        var downtimeLimitMilliseconds: Double
+    }
+
+    let configuration: MigrationConfiguration
+    let presentation: Presentation
+
+    func run() async throws -> ExitStatus {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let (events, continuation) = AsyncStream.makeStream(of: AttemptEvent.self)
+        let migration: EmbeddedMigration
+        do {
+            migration = try await EmbeddedMigration.start(configuration, on: group.next()) { continuation.yield($0) }
+        } catch let error as MigrationError {
+            return fail(error)
+        }
+        let reporting = Task { await report(events) }
+        let signals = Task { await cancelOnSignal(migration) }
+        defer { signals.cancel() }
+        do {
+            let result = try await migration.result()
+            continuation.finish()
+            await reporting.value
+            tell(result)
+            return ExitStatus(result.word, hasProblems: !result.problems.isEmpty)
+        } catch let error as MigrationError {
+            continuation.finish()
+            await reporting.value
+            return fail(error)
+        }
+    }
+
+    private func report(_ events: AsyncStream<AttemptEvent>) async {
+        if presentation.format == .json {
+            let reporter = JSONReporter()
+            for await event in events { reporter.report(event) }
+            return
+        }
+        var reporter = ProgressReporter(
+            verbosity: presentation.verbosity, isTerminal: Console.isErrorTerminal,
+            downtimeLimitMilliseconds: presentation.downtimeLimitMilliseconds)
+        for await event in events { reporter.report(event) }
+        reporter.close()
+    }
+
+    /// Ctrl-C cancels and waits; more of them say what leaving would mean, and then leave.
+    private func cancelOnSignal(_ migration: EmbeddedMigration) async {
+        var count = 0
+        for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup) {
+            count += 1
+            switch count {
+            case 1:
+                Console.note("cancelling; the attempt ends before this program does")
+                migration.request(.cancel, origin: .operator)
+            case 2:
+                Console.note(
+                    """
+                    still cancelling. Leaving now would leave behind: the source's QEMU (\(presentation.source)) in whatever state \
+                    the migration has reached, perhaps stopped; the destination's QEMU (\(presentation.destination)) waiting; \
+                    changed migration capabilities and parameters on both; and the journal. Once more to leave.
+                    """)
+            default:
+                Console.note("left; look at both QEMUs before you continue either")
+                _exit(ExitStatus.undecided.rawValue)
+            }
+        }
+    }
+
+    private func tell(_ result: AttemptResult) {
+        guard presentation.format == .text else { return }
+        let journal =
+            configuration.tracePath ?? "\(configuration.stateDirectory)/\(configuration.options.attempt).qmptrace"
+        let text = ResultText(
+            result: result, source: presentation.source, destination: presentation.destination, keepsSource: configuration.options.keepsSource,
+            journal: journal)
+        text.lines.forEach { Console.print($0) }
+    }
+
+    private func fail(_ error: MigrationError) -> ExitStatus {
+        Console.note("godwit: \(error.description)")
+        switch error.code {
+        case .monitor: return .unavailable
+        case .cancelledEarly: return .cancelled
+        case .sameQEMU, .address, .journal: return .usage
+        default: return .internal
+        }
+    }
+}

@@ -1,0 +1,65 @@
+import Controller
+import Migration
+import Phases
+
+/// The last lines: where the guest is, what it took, and what a person must do.
+struct ResultText {
+    let result: AttemptResult
+    let source: String
+    let destination: String
+    let keepsSource: Bool
+    let journal: String?
+
+    var lines: [String] {
+        var lines = [headline]
+        if result.word != .completed, let error = result.error { lines.append("  why: \(error)") }
+        if let times { lines.append("  \(times)") }
+        if result.word == .completed, keepsSource {
+            lines.append("  the source's QEMU (\(source)) is kept in postmigrate: `cont` there would run the guest twice")
+        }
+        lines += result.problems.map { "  problem: \($0)" }
+        if result.word == .undecided { lines += advice }
+        return lines
+    }
+
+    private var headline: String {
+        let state = result.isRunning.map { $0 ? "runs" : "is paused" } ?? "is"
+        switch result.word {
+        case .completed: return "completed: the guest \(state) on the destination (\(destination))"
+        case .failed: return "failed: the guest \(state) on the source (\(source))"
+        case .cancelled: return "cancelled: the guest \(state) on the source (\(source))"
+        case .undecided: return "undecided: it cannot be proven where the guest may run"
+        case .lost: return "lost: the guest is gone"
+        case .ended: return "ended: the guest shut itself down on the way"
+        default: return result.word.rawValue
+        }
+    }
+
+    private var times: String? {
+        var parts: [String] = []
+        if let total = result.statistics.totalMilliseconds {
+            parts.append("total \(Quantity.time(milliseconds: Double(total)))")
+        }
+        if let downtime = result.statistics.downtimeMilliseconds {
+            parts.append("downtime \(Quantity.time(milliseconds: Double(downtime))) by QEMU's count")
+        }
+        if result.word == .completed, let pause = result.pauseMicroseconds {
+            var text = "the guest stood still for \(Quantity.time(milliseconds: Double(pause) / 1000))"
+            if let gap = result.ownGapMicroseconds {
+                text += ", \(Quantity.time(milliseconds: Double(gap) / 1000)) of it ours"
+            }
+            parts.append(text)
+        }
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
+    }
+
+    private var advice: [String] {
+        [
+            "  the source was not continued, and the destination was left as it is. Find out by hand:",
+            "    - does the destination's QEMU (\(destination)) still exist, and what does `query-status` there say?",
+            "    - if it runs the guest: `quit` the source (\(source)).",
+            "    - if it never ran the guest: end it, see its process gone, then `cont` the source.",
+            "    - never let both run.",
+        ] + (journal.map { ["  the journal is kept: \($0)"] } ?? [])
+    }
+}
