@@ -83,6 +83,9 @@ public final class QMPConnection {
     /// In-band commands that QEMU has not answered.
     public var inFlightCount: Int { self.session.inFlightCount }
 
+    /// Commands that were not sent yet.
+    public var waitingCount: Int { self.session.waitingCount }
+
     /// Whether an overdue reply holds up the in-band line.
     public var isHeldUp: Bool { self.session.isHeldUp }
 
