@@ -11,7 +11,7 @@
 /// var offset = 0
 /// while let frame = framer.next(in: bytes, from: &offset) { ... }
 /// ```
-public struct QMPFramer {
+public struct QMPFramer: Sendable {
     /// What was found. Ranges count from the start of the input that was handed in.
     public enum Frame: Hashable, Sendable {
         /// One whole message, without its line end, lies in the input.
