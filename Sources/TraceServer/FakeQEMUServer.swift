@@ -1,0 +1,285 @@
+import Glibc
+import Synchronization
+
+/// A system call that failed while a fake was set up.
+public struct FakeServerError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// In words.
+    public var description: String
+
+    init(_ what: String, _ code: CInt) { description = "\(what): \(String(cString: strerror(code)))" }
+}
+
+/// Puts fakes on Unix sockets, served by one thread. As with QEMU, one client is served at a time: a second one can connect but gets no greeting
+/// until the first leaves. The peer of these sockets is the process that runs the server.
+public final class FakeQEMUServer: Sendable {
+    /// The fakes' sockets, by number.
+    public let paths: [String]
+
+    private struct Port {
+        var listener: CInt
+        var client: CInt = -1
+        var output: [UInt8] = []
+        var written = 0
+        /// The client is closed once everything is written.
+        var isClosing = false
+        /// The process has ended.
+        var isGone = false
+    }
+
+    private struct State: ~Copyable {
+        var network: FakeNetwork
+        var ports: [Port]
+        var isStopped = false
+    }
+
+    private let state: Mutex<State>
+    private let wake: (read: CInt, write: CInt)
+    private let ended: (read: CInt, write: CInt)
+    private let start: ContinuousClock.Instant
+
+    /// Listens at `paths`, one for each fake of the network; existing files there are replaced.
+    public init(_ network: FakeNetwork, paths: [String]) throws(FakeServerError) {
+        guard paths.count == network.fakes.count else { throw FakeServerError("one path for each fake", EINVAL) }
+        var ports: [Port] = []
+        do throws(FakeServerError) {
+            for path in paths { ports.append(Port(listener: try Self.listen(path))) }
+        } catch {
+            for port in ports { Glibc.close(port.listener) }
+            throw error
+        }
+        self.paths = paths
+        wake = try Self.pipe()
+        Self.makeNonBlocking(wake.read)
+        ended = try Self.pipe()
+        start = ContinuousClock.now
+        state = Mutex(State(network: network, ports: ports))
+        var thread = pthread_t()
+        let context = Unmanaged.passRetained(self)
+        let code = pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument { Unmanaged<FakeQEMUServer>.fromOpaque(argument).takeRetainedValue().run() }
+                return nil
+            }, context.toOpaque())
+        guard code == 0 else {
+            context.release()
+            throw FakeServerError("a thread for the fakes", code)
+        }
+        pthread_detach(thread)
+    }
+
+    /// Ends all fakes and removes their sockets. Returns when that is done.
+    public func close() {
+        let wasStopped = state.withLock { state in
+            defer { state.isStopped = true }
+            return state.isStopped
+        }
+        guard !wasStopped else { return }
+        notify()
+        var byte: UInt8 = 0
+        while read(ended.read, &byte, 1) < 0, errno == EINTR {}
+    }
+
+    /// Looks at the network.
+    public func inspect<R: Sendable>(_ body: (FakeNetwork) -> R) -> R {
+        state.withLock { state in body(state.network) }
+    }
+
+    /// The fake of this number, as it is now.
+    public func fake(_ number: Int) -> FakeQEMU { inspect { $0.fakes[number] } }
+
+    /// Does something to a fake from outside: kills it, freezes it, lets it go on, changes its faults.
+    public func change(_ number: Int, _ body: (inout FakeQEMU, _ now: Int64) -> [FakeAction]) {
+        let now = now
+        state.withLock { state in
+            let effects = state.network.apply(number, now) { body(&$0, now) }
+            Self.note(effects, &state)
+        }
+        notify()
+    }
+
+    // MARK: The thread
+
+    private var now: Int64 {
+        let (seconds, attoseconds) = (ContinuousClock.now - start).components
+        return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
+    }
+
+    private func notify() {
+        var byte: UInt8 = 0
+        _ = write(wake.write, &byte, 1)
+    }
+
+    private func run() {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            var (descriptors, deadline, isStopped) = state.withLock { state in
+                (Self.interests(state), state.network.nextDeadline, state.isStopped)
+            }
+            if isStopped { break }
+            descriptors.append(pollfd(fd: wake.read, events: Int16(POLLIN), revents: 0))
+            let wait = deadline.map { CInt(Swift.max(0, Swift.min(60_000_000, $0 - self.now) + 999) / 1000) } ?? -1
+            _ = poll(&descriptors, nfds_t(descriptors.count), wait)
+            _ = read(wake.read, &buffer, buffer.count)
+            let now = self.now
+            state.withLock { state in
+                Self.note(state.network.advance(to: now), &state)
+                for number in state.ports.indices {
+                    Self.serve(number, &state, descriptors, &buffer, now)
+                }
+            }
+        }
+        state.withLock { state in
+            for (number, port) in state.ports.enumerated() {
+                if port.client >= 0 { Glibc.close(port.client) }
+                if !port.isGone { Glibc.close(port.listener) }
+                unlink(self.paths[number])
+            }
+            state.ports = []
+        }
+        var byte: UInt8 = 0
+        _ = write(ended.write, &byte, 1)
+    }
+
+    deinit {
+        for descriptor in [wake.read, wake.write, ended.read, ended.write] { Glibc.close(descriptor) }
+    }
+
+    private static func interests(_ state: borrowing State) -> [pollfd] {
+        var descriptors: [pollfd] = []
+        for port in state.ports {
+            if port.client >= 0 {
+                var events = Int16(POLLIN)
+                if port.written < port.output.count { events |= Int16(POLLOUT) }
+                descriptors.append(pollfd(fd: port.client, events: events, revents: 0))
+            } else if !port.isGone {
+                descriptors.append(pollfd(fd: port.listener, events: Int16(POLLIN), revents: 0))
+            }
+        }
+        return descriptors
+    }
+
+    private static func isReady(_ descriptor: CInt, _ descriptors: [pollfd]) -> Bool {
+        descriptors.contains { $0.fd == descriptor && $0.revents != 0 }
+    }
+
+    private static func serve(
+        _ number: Int, _ state: inout State, _ descriptors: [pollfd], _ buffer: inout [UInt8], _ now: Int64
+    ) {
+        flush(number, &state, now)
+        guard !state.ports[number].isGone else { return }
+        let client = state.ports[number].client
+        if client < 0 {
+            guard isReady(state.ports[number].listener, descriptors) else { return }
+            let accepted = accept(state.ports[number].listener, nil, nil)
+            guard accepted >= 0 else { return }
+            makeNonBlocking(accepted)
+            state.ports[number].client = accepted
+            note(state.network.connected(number, at: now), &state)
+        } else if isReady(client, descriptors), !state.ports[number].isClosing {
+            let count = recv(client, &buffer, buffer.count, 0)
+            if count > 0 {
+                note(state.network.received(Array(buffer[..<count]), by: number, at: now), &state)
+            } else if count == 0 || (errno != EAGAIN && errno != EINTR) {
+                drop(number, &state)
+                note(state.network.disconnected(number, at: now), &state)
+            }
+        }
+        for number in state.ports.indices { flush(number, &state, now) }
+    }
+
+    private static func note(_ effects: [FakeNetwork.Effect], _ state: inout State) {
+        for effect in effects where state.ports.indices.contains(effect.fake) {
+            switch effect.action {
+            case .write(let bytes):
+                if state.ports[effect.fake].client >= 0, !state.ports[effect.fake].isClosing {
+                    state.ports[effect.fake].output += bytes
+                }
+            case .close: state.ports[effect.fake].isClosing = true
+            case .exit:
+                state.ports[effect.fake].isClosing = true
+                if !state.ports[effect.fake].isGone {
+                    state.ports[effect.fake].isGone = true
+                    Glibc.close(state.ports[effect.fake].listener)
+                }
+            case .connectStream, .stream, .progressed: break
+            }
+        }
+    }
+
+    private static func flush(_ number: Int, _ state: inout State, _ now: Int64) {
+        let client = state.ports[number].client
+        guard client >= 0 else { return }
+        while state.ports[number].written < state.ports[number].output.count {
+            let written = state.ports[number].written
+            let count = state.ports[number].output.withUnsafeBytes { bytes in
+                send(
+                    client, bytes.baseAddress?.advanced(by: written), bytes.count - written, CInt(MSG_NOSIGNAL)
+                )
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                if errno != EAGAIN {
+                    drop(number, &state)
+                    note(state.network.disconnected(number, at: now), &state)
+                }
+                return
+            }
+            state.ports[number].written += count
+        }
+        state.ports[number].output.removeAll(keepingCapacity: true)
+        state.ports[number].written = 0
+        if state.ports[number].isClosing { drop(number, &state) }
+    }
+
+    private static func drop(_ number: Int, _ state: inout State) {
+        Glibc.close(state.ports[number].client)
+        state.ports[number].client = -1
+        state.ports[number].output = []
+        state.ports[number].written = 0
+        state.ports[number].isClosing = false
+    }
+
+    // MARK: Sockets
+
+    private static func listen(_ path: String) throws(FakeServerError) -> CInt {
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        guard descriptor >= 0 else { throw FakeServerError(path, errno) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            Glibc.close(descriptor)
+            throw FakeServerError(path, ENAMETOOLONG)
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        unlink(path)
+        let code = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard code == 0, Glibc.listen(descriptor, 4) == 0 else {
+            let code = errno
+            Glibc.close(descriptor)
+            throw FakeServerError(path, code)
+        }
+        return descriptor
+    }
+
+    private static func makeNonBlocking(_ descriptor: CInt) {
+        _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+    }
+
+    private static func pipe() throws(FakeServerError) -> (read: CInt, write: CInt) {
+        var descriptors: (CInt, CInt) = (-1, -1)
+        let code = withUnsafeMutablePointer(to: &descriptors) { pointer in
+            pointer.withMemoryRebound(to: CInt.self, capacity: 2) { Glibc.pipe($0) }
+        }
+        guard code == 0 else { throw FakeServerError("a pipe", errno) }
+        _ = fcntl(descriptors.0, F_SETFD, FD_CLOEXEC)
+        _ = fcntl(descriptors.1, F_SETFD, FD_CLOEXEC)
+        return descriptors
+    }
+}
