@@ -1,3 +1,4 @@
+import Glibc
 public import JSONC
 
 /// Builds the lines of a trace in memory; nothing is written to a file here.
@@ -58,18 +59,35 @@ public struct TraceWriter {
         microseconds: Int64, side: TraceSide?, connection: Int? = nil, qemu: String? = nil, attempt: String? = nil,
         member: StaticString, rawJSON: some Collection<UInt8>
     ) -> Int {
-        begin(microseconds, side, connection: connection, qemu: qemu, attempt: attempt)
-        pending.append(contentsOf: ",\"".utf8)
-        member.withUTF8Buffer { pending.append(contentsOf: $0) }
-        pending.append(contentsOf: "\":".utf8)
-        let start = pending.count
-        pending.append(contentsOf: rawJSON)
-        while pending.count > start, let last = pending.last, last <= 0x20 { pending.removeLast() }
-        if pending.count == start { pending.append(contentsOf: "null".utf8) }
-        pending.withUnsafeMutableBytes { bytes in
-            for index in start..<bytes.count where bytes[index] == 0x0A || bytes[index] == 0x0D { bytes[index] = 0x20 }
+        let line = rawJSON.withContiguousStorageIfAvailable { bytes in
+            appendSpliced(
+                microseconds, side, connection: connection, qemu: qemu, attempt: attempt, member: member,
+                json: UnsafeRawBufferPointer(bytes)
+            )
         }
-        pending.append(UInt8(ascii: "}"))
+        if let line { return line }
+        return Array(rawJSON).withUnsafeBytes { bytes in
+            appendSpliced(
+                microseconds, side, connection: connection, qemu: qemu, attempt: attempt, member: member, json: bytes
+            )
+        }
+    }
+
+    private mutating func appendSpliced(
+        _ microseconds: Int64, _ side: TraceSide?, connection: Int?, qemu: String?, attempt: String?,
+        member: StaticString, json: UnsafeRawBufferPointer
+    ) -> Int {
+        begin(microseconds, side, connection: connection, qemu: qemu, attempt: attempt)
+        appendText(",\"")
+        appendText(member)
+        appendText("\":")
+        var count = json.count
+        while count > 0, json[count - 1] <= 0x20 { count -= 1 }
+        if count == 0 { appendText("null") }
+        let start = pending.count
+        pending.append(contentsOf: json[..<count])
+        replaceLineBreaks(from: start)
+        appendText("}")
         return endLine()
     }
 
@@ -86,8 +104,7 @@ public struct TraceWriter {
         }
         return append(
             microseconds: microseconds, side: side, connection: connection, qemu: qemu, attempt: attempt,
-            member: member,
-            rawJSON: bytes
+            member: member, rawJSON: bytes
         )
     }
 
@@ -98,9 +115,9 @@ public struct TraceWriter {
         raw bytes: some Collection<UInt8>
     ) -> Int {
         begin(microseconds, side, connection: connection, qemu: qemu, attempt: attempt)
-        pending.append(contentsOf: ",\"raw\":\"".utf8)
+        appendText(",\"raw\":\"")
         pending.append(contentsOf: Base64.encode(bytes).utf8)
-        pending.append(contentsOf: "\"}".utf8)
+        appendText("\"}")
         return endLine()
     }
 
@@ -111,7 +128,7 @@ public struct TraceWriter {
             record.microseconds, record.side, connection: record.connection, qemu: record.qemu, attempt: record.attempt
         )
         if record.seq > 0, record.seq != nextLine {
-            pending.append(contentsOf: ",\"seq\":".utf8)
+            appendText(",\"seq\":")
             appendDecimal(UInt64(record.seq))
         }
         let name = record.member.name
@@ -119,7 +136,7 @@ public struct TraceWriter {
         for (key, value) in record.other where key != name && !Self.recordKeys.contains(key) {
             appendMember(key, value)
         }
-        pending.append(UInt8(ascii: "}"))
+        appendText("}")
         return endLine()
     }
 
@@ -127,22 +144,21 @@ public struct TraceWriter {
         _ microseconds: Int64, _ side: TraceSide?, connection: Int?, qemu: String?, attempt: String?
     ) {
         let time = UInt64(max(microseconds, 0))
-        pending.append(contentsOf: "{\"t\":".utf8)
+        appendText("{\"t\":")
         appendDecimal(time / 1_000_000)
-        pending.append(UInt8(ascii: "."))
-        var unit: UInt64 = 100_000
-        while unit > 0 {
-            pending.append(UInt8(ascii: "0") + UInt8(time / unit % 10))
-            unit /= 10
-        }
+        appendText(".")
+        // A leading one keeps the zeros; it is dropped again.
+        let digits = pending.count
+        appendDecimal(1_000_000 + time % 1_000_000)
+        pending.remove(at: digits)
         switch side {
-        case .source: pending.append(contentsOf: ",\"side\":\"source\"".utf8)
-        case .destination: pending.append(contentsOf: ",\"side\":\"destination\"".utf8)
+        case .source: appendText(",\"side\":\"source\"")
+        case .destination: appendText(",\"side\":\"destination\"")
         case nil: break
         }
         if let qemu { appendMember("qemu", .string(qemu)) }
         if let connection, connection >= 0 {
-            pending.append(contentsOf: ",\"conn\":".utf8)
+            appendText(",\"conn\":")
             appendDecimal(UInt64(connection))
         }
         if let attempt { appendMember("attempt", .string(attempt)) }
@@ -152,7 +168,7 @@ public struct TraceWriter {
         var writer = JSONWriter()
         writer.key(name)
         writer.value(value)
-        pending.append(UInt8(ascii: ","))
+        appendText(",")
         pending.append(contentsOf: writer.bytes)
     }
 
@@ -163,13 +179,36 @@ public struct TraceWriter {
         return nextLine
     }
 
+    private mutating func appendText(_ text: StaticString) {
+        text.withUTF8Buffer { pending.append(contentsOf: $0) }
+    }
+
     private mutating func appendDecimal(_ value: UInt64) {
-        let start = pending.count
-        var rest = value
-        repeat {
-            pending.append(UInt8(ascii: "0") + UInt8(rest % 10))
-            rest /= 10
-        } while rest > 0
-        pending[start...].reverse()
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
+            var first = digits.count
+            var rest = value
+            repeat {
+                first -= 1
+                digits[first] = UInt8(ascii: "0") + UInt8(rest % 10)
+                rest /= 10
+            } while rest > 0
+            pending.append(contentsOf: digits[first...])
+        }
+    }
+
+    /// Valid JSON has line breaks between its tokens only, where a space does the same.
+    private mutating func replaceLineBreaks(from start: Int) {
+        pending.withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            func replace(_ lineBreak: Int32) {
+                var index = start
+                while index < bytes.count, let found = memchr(base + index, lineBreak, bytes.count - index) {
+                    index = found - base
+                    bytes[index] = 0x20
+                }
+            }
+            replace(0x0A)
+            replace(0x0D)
+        }
     }
 }
