@@ -47,7 +47,8 @@ public struct DemoCommand: AsyncParsableCommand {
         let missing = missingPrograms()
         guard missing.isEmpty else {
             Console.note(
-                "godwit: not installed: \(missing.joined(separator: ", ")). On Debian: apt-get install qemu-system-x86 binutils")
+                "godwit: not installed: \(missing.joined(separator: ", ")). On Debian: apt-get install qemu-system-x86 binutils"
+            )
             throw ExitStatus.unavailable.exitCode
         }
         let status: ExitStatus

@@ -37,7 +37,9 @@ public struct MigrateCommand: AsyncParsableCommand {
 
     @Option(
         name: .long,
-        help: "Where the destination listens: tcp:HOST:PORT (port 0: QEMU chooses) or unix:PATH. Default: a Unix socket beside the destination's monitor.")
+        help:
+            "Where the destination listens: tcp:HOST:PORT (port 0: QEMU chooses) or unix:PATH. Default: a Unix socket beside the destination's monitor."
+    )
     var uri: String?
 
     @Option(name: .long, help: ArgumentHelp("Most bytes per second, e.g. 100MiB; 0 for no limit.", valueName: "size"))
@@ -60,7 +62,8 @@ public struct MigrateCommand: AsyncParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("The destination's standard error, for its last words if the load fails.", valueName: "file"))
+        help: ArgumentHelp("The destination's standard error, for its last words if the load fails.", valueName: "file")
+    )
     var destinationLog: String?
 
     @Option(name: .long, help: ArgumentHelp("Record the attempt in this file.", valueName: "file"))

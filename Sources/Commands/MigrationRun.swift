@@ -86,7 +86,8 @@ struct MigrationRun {
         let journal =
             configuration.tracePath ?? "\(configuration.stateDirectory)/\(configuration.options.attempt).qmptrace"
         let text = ResultText(
-            result: result, source: presentation.source, destination: presentation.destination, keepsSource: configuration.options.keepsSource,
+            result: result, source: presentation.source, destination: presentation.destination,
+            keepsSource: configuration.options.keepsSource,
             journal: journal)
         text.lines.forEach { Console.print($0) }
     }

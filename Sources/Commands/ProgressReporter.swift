@@ -102,7 +102,8 @@ struct JSONReporter {
             object["reason"] = .array(
                 reasons.map {
                     .object([
-                        "seq": .integer(Int64($0.sequence)), "side": .string($0.side.rawValue), "what": .string($0.what),
+                        "seq": .integer(Int64($0.sequence)), "side": .string($0.side.rawValue),
+                        "what": .string($0.what),
                     ])
                 })
             value = line("status", time, object)

@@ -15,7 +15,8 @@ struct ResultText {
         if result.word != .completed, let error = result.error { lines.append("  why: \(error)") }
         if let times { lines.append("  \(times)") }
         if result.word == .completed, keepsSource {
-            lines.append("  the source's QEMU (\(source)) is kept in postmigrate: `cont` there would run the guest twice")
+            lines.append(
+                "  the source's QEMU (\(source)) is kept in postmigrate: `cont` there would run the guest twice")
         }
         lines += result.problems.map { "  problem: \($0)" }
         if result.word == .undecided { lines += advice }

@@ -47,7 +47,8 @@ enum Directories {
     /// What was learned about QEMU binaries: `GODWIT_CACHE_DIR`, else the user's or the host's cache.
     static var cache: String {
         variable("GODWIT_CACHE_DIR") ?? variable("XDG_CACHE_HOME").map { "\($0)/godwit" }
-            ?? (geteuid() == 0 ? "/var/cache/godwit" : variable("HOME").map { "\($0)/.cache/godwit" } ?? "/tmp/godwit-\(geteuid())")
+            ?? (geteuid() == 0
+                ? "/var/cache/godwit" : variable("HOME").map { "\($0)/.cache/godwit" } ?? "/tmp/godwit-\(geteuid())")
     }
 
     private static func variable(_ name: String) -> String? {

@@ -285,7 +285,8 @@ final class AttemptDriver {
         guard let bytes = SmallFile.tail(log, bytes: 2048) else { return error.map { "\($0) (\(log) cannot be read)" } }
         let lines = bytes.split(separator: UInt8(ascii: "\n")).suffix(5).map { String(decoding: $0, as: UTF8.self) }
         guard !lines.isEmpty else { return error }
-        return (error ?? "failed") + "; the destination's log ends with:\n" + lines.map { "  \($0)" }.joined(separator: "\n")
+        return (error ?? "failed") + "; the destination's log ends with:\n"
+            + lines.map { "  \($0)" }.joined(separator: "\n")
     }
 
     private func fail(_ error: MigrationError) {

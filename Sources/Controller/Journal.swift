@@ -29,7 +29,9 @@ final class Journal {
     private(set) var lastSequence = 1
 
     /// A message from or to a QEMU, verbatim.
-    func message(_ member: StaticString, _ side: Side, _ line: UnsafeRawBufferPointer, connection: Int, at time: Instant)
+    func message(
+        _ member: StaticString, _ side: Side, _ line: UnsafeRawBufferPointer, connection: Int, at time: Instant
+    )
         -> Int
     {
         keep(

@@ -49,10 +49,12 @@ final class Monitor: QMPObserver {
     /// Sends a command of the migration; its reply becomes a fact.
     func send(_ command: Command, outOfBand: Bool) {
         let isOutOfBand = outOfBand && (connection?.hasOutOfBand ?? false)
-        submit(command.request(outOfBand: isOutOfBand), command: command) { [side, unowned driver] result, sequence, time in
+        submit(command.request(outOfBand: isOutOfBand), command: command) {
+            [side, unowned driver] result, sequence, time in
             switch result {
             case .success(let view):
-                driver.enqueue(.fact(side, .reply(command, Reply(to: command, value: view))), sequence: sequence, at: time)
+                driver.enqueue(
+                    .fact(side, .reply(command, Reply(to: command, value: view))), sequence: sequence, at: time)
             case .failure(let error):
                 if let reply = Reply(error) {
                     driver.enqueue(.fact(side, .reply(command, reply)), sequence: sequence, at: time)

@@ -44,7 +44,8 @@ struct QEMUIdentity: Sendable {
         guard doubt == nil, let peer else { return nil }
         var information = stat()
         guard stat("/proc/\(peer.pid)/exe", &information) == 0 else { return nil }
-        return "\(information.st_dev)-\(information.st_ino)-\(information.st_mtim.tv_sec).\(information.st_mtim.tv_nsec)"
+        return
+            "\(information.st_dev)-\(information.st_ino)-\(information.st_mtim.tv_sec).\(information.st_mtim.tv_nsec)"
     }
 
     private static func doubt(about peer: QMPPeer?, socketPath: String) -> String? {

@@ -55,7 +55,9 @@ extension Evidence {
         AdvanceRule("the process is gone", .gone, because: [.event(.guestShutdown), .event(.processEnded)]) {
             $0.events.has(.processEnded)
         },
-        AdvanceRule("QEMU says completed", .completed, because: [.trigger(.migrate), .trigger(.cancel), .event(.completed)]) {
+        AdvanceRule(
+            "QEMU says completed", .completed, because: [.trigger(.migrate), .trigger(.cancel), .event(.completed)]
+        ) {
             $0.events.has(.completed)
         },
         AdvanceRule(
@@ -65,7 +67,9 @@ extension Evidence {
         AdvanceRule(
             "QEMU says failed", .ended(.failed), because: [.event(.failing), .event(.failed), .trigger(.cancel)]
         ) { $0.events.has(.failed) },
-        AdvanceRule("the opening command was refused", .ended(.failed), because: [.trigger(.migrate), .trigger(.listen)]) {
+        AdvanceRule(
+            "the opening command was refused", .ended(.failed), because: [.trigger(.migrate), .trigger(.listen)]
+        ) {
             $0.triggers[$0.opener]?.refusal != nil && !$0.events.has(.active)
         },
         AdvanceRule(
@@ -73,7 +77,8 @@ extension Evidence {
             when: { $0.events.has(.failing) || $0.events.has(.cancelling) },
             stage: { .stopping($0.events.has(.cancelling) || $0.isCancelFirst ? .cancelled : .failed) }),
         AdvanceRule(
-            "post-copy", because: [
+            "post-copy",
+            because: [
                 .event(.postcopyDevice), .event(.postcopyActive), .event(.postcopyPaused),
                 .event(.postcopyRecoverSetup), .event(.postcopyRecover),
             ],
@@ -95,7 +100,9 @@ extension Evidence {
         AdvanceRule("device state is being sent", .switchover, because: [.event(.stopped), .event(.device)]) {
             $0.events.has(.device)
         },
-        AdvanceRule("the guest is held before the switchover", .held, because: [.event(.stopped), .event(.preSwitchover)]) {
+        AdvanceRule(
+            "the guest is held before the switchover", .held, because: [.event(.stopped), .event(.preSwitchover)]
+        ) {
             $0.events.has(.preSwitchover)
         },
         AdvanceRule("memory is being copied", .copying, because: [.trigger(.migrate), .event(.active)]) {

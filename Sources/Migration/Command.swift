@@ -138,7 +138,8 @@ public enum Command: Hashable, Sendable {
         switch self {
         case .migrateIncoming(let uri, _), .migrate(let uri, _), .migrateRecover(let uri): uri
         case .migrateContinue(let state): state
-        case .setCapabilities(let settings): settings.map { $0.isOn ? $0.name : "no \($0.name)" }.joined(separator: ", ")
+        case .setCapabilities(let settings):
+            settings.map { $0.isOn ? $0.name : "no \($0.name)" }.joined(separator: ", ")
         case .setParameters(let settings): settings.map { "\($0.name)=\($0.value)" }.joined(separator: ", ")
         default: nil
         }

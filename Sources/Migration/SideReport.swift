@@ -97,7 +97,9 @@ extension Evidence {
     }
 
     private var cancelOutcome: CancelOutcome {
-        guard let row = triggers[.cancel], let sent = row.sentSequence, let opened = openedSequence else { return .none }
+        guard let row = triggers[.cancel], let sent = row.sentSequence, let opened = openedSequence else {
+            return .none
+        }
         // A cancel of something that never began is no cancel of this attempt.
         guard row.lastSequence > opened || sent > opened else { return .none }
         if events.has(.completed) { return .tooLate }

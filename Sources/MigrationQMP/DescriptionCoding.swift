@@ -105,7 +105,8 @@ extension DomainDescription {
             let node = try DocumentReader(value, path: "\(path).block-nodes[\(index)]")
             blockNodes.append(
                 BlockNode(
-                    name: try node.string("name"), driver: try node.string("driver"), bytes: node.object["bytes"]?.int64,
+                    name: try node.string("name"), driver: try node.string("driver"),
+                    bytes: node.object["bytes"]?.int64,
                     isReadOnly: node.object["read-only"]?.bool ?? false))
         }
         for (index, value) in try reader.array("memory-backends").enumerated() {

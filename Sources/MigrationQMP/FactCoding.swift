@@ -72,7 +72,8 @@ extension Reply {
     /// QEMU's refusal, or a reply that could not be read. `nil` for errors that are not QEMU's answer.
     public init?(_ error: QMPError) {
         switch error.code {
-        case .refused: self = .refused(errorClass: error.errorClass ?? "GenericError", description: error.desc ?? error.message)
+        case .refused:
+            self = .refused(errorClass: error.errorClass ?? "GenericError", description: error.desc ?? error.message)
         case .invalidReply: self = .unreadable(error.message)
         default: return nil
         }

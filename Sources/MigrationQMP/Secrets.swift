@@ -22,7 +22,8 @@ public enum Secrets {
             guard let equals = part.firstIndex(of: "=") else { return maskURL(String(part)) }
             let key = part[..<equals].split(separator: ".").last.map(String.init) ?? ""
             let value = part[part.index(after: equals)...]
-            return secretKeys.contains(key.lowercased()) ? "\(part[..<equals])=***" : "\(part[..<equals])=\(maskURL(String(value)))"
+            return secretKeys.contains(key.lowercased())
+                ? "\(part[..<equals])=***" : "\(part[..<equals])=\(maskURL(String(value)))"
         }
         return parts.joined(separator: ",")
     }

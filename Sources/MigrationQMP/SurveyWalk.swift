@@ -120,7 +120,9 @@ public struct SurveyWalk: Sendable {
         guard underWay.isEmpty else { return nil }
         var result = description
         if let cpuPath, result.cpuModel.isEmpty { result.cpuModel = types[cpuPath] ?? "" }
-        if result.machineType.isEmpty { return .failure(SurveyError(description: "QEMU does not tell its machine type")) }
+        if result.machineType.isEmpty {
+            return .failure(SurveyError(description: "QEMU does not tell its machine type"))
+        }
         let isCPU: (String) -> Bool = { path in result.cpus.contains { $0.hasSuffix("at \(path)") } }
         result.devices = devices.values.filter { !isCPU($0.path) }.sorted { $0.path < $1.path }
         result.blockNodes += namedNodes.filter { !attachedNodes.contains($0.name) }

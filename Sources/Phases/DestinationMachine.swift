@@ -84,7 +84,8 @@ public struct DestinationMachine: Hashable, Sendable {
         else { return [] }
         guard runState == .inMigrate else {
             return failPrepare(
-                "the destination does not wait for a migration (run state \(runState)): start it with `-S -incoming defer`")
+                "the destination does not wait for a migration (run state \(runState)): start it with `-S -incoming defer`"
+            )
         }
         if sample.status != nil || !sample.listeningURIs.isEmpty {
             return failPrepare(
@@ -133,7 +134,8 @@ public struct DestinationMachine: Hashable, Sendable {
             return [.answer(.finish, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
             state = .arriving(cookie.carrying(prepared))
-            return [phase] + progress() + (evidence.stage == .completed ? [] : [.arm(.arrival, milliseconds: options.deadlines[.arrival])])
+            return [phase] + progress()
+                + (evidence.stage == .completed ? [] : [.arm(.arrival, milliseconds: options.deadlines[.arrival])])
         }
     }
 
@@ -145,7 +147,10 @@ public struct DestinationMachine: Hashable, Sendable {
         if evidence.processEnd != nil {
             state = .done
             core.job.discard()
-            return [.persist(.refused(attempt: options.attempt)), .answer(.abandon, .done(Cookie(attempt: options.attempt)))]
+            return [
+                .persist(.refused(attempt: options.attempt)),
+                .answer(.abandon, .done(Cookie(attempt: options.attempt))),
+            ]
         }
         guard hasListened else {
             // Nothing was started: the QEMU waits as it did before, and can be used again.
@@ -268,7 +273,9 @@ public struct DestinationMachine: Hashable, Sendable {
             let run: [Effect] = [.persist(.run(attempt: options.attempt))]
             guard cookie.isRunIntended ?? true, !evidence.events.has(.ran) else {
                 state = .running(cookie)
-                return run + [.disarm(.arrival), core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run])]
+                return run + [
+                    .disarm(.arrival), core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run]),
+                ]
             }
             state = .running(cookie)
             return run + [
@@ -362,7 +369,8 @@ public struct DestinationMachine: Hashable, Sendable {
     private mutating func answerAbandon(_ result: StepResult) -> [Effect] {
         state = .done
         let phase = core.job.phase
-        let move: [Effect] = core.job.job == nil ? [] : [.phase(PhaseMove(side: .destination, from: phase, to: .none, owner: nil))]
+        let move: [Effect] =
+            core.job.job == nil ? [] : [.phase(PhaseMove(side: .destination, from: phase, to: .none, owner: nil))]
         core.job.discard()
         return [.disarm(.abandon), .disarm(.abandonKill), .disarm(.destinationMonitor)] + move
             + [.answer(.abandon, result)]

@@ -125,13 +125,17 @@ extension DomainDescription {
     public func differences(from destination: DomainDescription) -> [DescriptionDifference] {
         var found: [DescriptionDifference] = []
         func compare(_ subject: String, _ ours: String?, _ theirs: String?) {
-            if ours != theirs { found.append(DescriptionDifference(subject: subject, source: ours, destination: theirs)) }
+            if ours != theirs {
+                found.append(DescriptionDifference(subject: subject, source: ours, destination: theirs))
+            }
         }
         compare("machine type", machineType, destination.machineType)
         compare("memory", Self.size(memoryBytes), Self.size(destination.memoryBytes))
         compare("hot-plugged memory", Self.size(pluggedMemoryBytes), Self.size(destination.pluggedMemoryBytes))
         compare("CPU model", cpuModel, destination.cpuModel)
-        if cpuModel == destination.cpuModel, let ours = cpuFeatures, let theirs = destination.cpuFeatures, ours != theirs {
+        if cpuModel == destination.cpuModel, let ours = cpuFeatures, let theirs = destination.cpuFeatures,
+            ours != theirs
+        {
             compare("CPU features of \(cpuModel)", ours, theirs)
         }
         compare("CPUs", cpus.joined(separator: "; "), destination.cpus.joined(separator: "; "))
@@ -204,7 +208,8 @@ extension DomainDescription {
 
 extension DomainDescription.Device {
     var summary: String {
-        properties.isEmpty ? type : type + " (" + properties.map { "\($0.name) \($0.value)" }.joined(separator: ", ") + ")"
+        properties.isEmpty
+            ? type : type + " (" + properties.map { "\($0.name) \($0.value)" }.joined(separator: ", ") + ")"
     }
 
     /// The type, and of the properties only those that differ: forty equal ones hide the one that matters.

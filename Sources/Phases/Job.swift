@@ -97,7 +97,8 @@ public struct JobMachine: Hashable, Sendable {
         }
         if let holder {
             throw JobError(
-                code: .notOwner, description: "\(owner) cannot enter the job: \(holder) is still inside (\(current.rawValue))")
+                code: .notOwner,
+                description: "\(owner) cannot enter the job: \(holder) is still inside (\(current.rawValue))")
         }
         try check(phase, after: current)
         state = .active(job, phase: phase, owner: owner)
