@@ -122,6 +122,9 @@ public struct MigrateCommand: AsyncParsableCommand {
             stateDirectory: Directories.state)
         configuration.cacheDirectory = Directories.cache
         configuration.tracePath = trace
+        if uri == nil, options.uri.hasPrefix("unix:") {
+            configuration.temporarySocket = String(options.uri.dropFirst(5))
+        }
         configuration.destinationLog = destinationLog
         return configuration
     }

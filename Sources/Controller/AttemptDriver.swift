@@ -1,3 +1,4 @@
+internal import Glibc
 import JSONC
 import Migration
 import MigrationQMP
@@ -17,8 +18,10 @@ final class AttemptDriver {
     private let configuration: MigrationConfiguration
     private let cache: FeatureCache
     private var machine: AttemptMachine
-    private var source: Monitor?
-    private var destination: Monitor?
+    private lazy var source = Monitor(
+        side: .source, address: configuration.source, configuration: configuration.qmp, driver: self)
+    private lazy var destination = Monitor(
+        side: .destination, address: configuration.destination, configuration: configuration.qmp, driver: self)
     private var inputs = CircularBuffer<(input: Input, sequence: Int, time: Instant)>()
     private var isDraining = false
     private var timers: [Deadline: Scheduled<Void>] = [:]
@@ -41,20 +44,16 @@ final class AttemptDriver {
         self.tell = tell
         cache = FeatureCache(directory: configuration.cacheDirectory)
         machine = AttemptMachine(options: configuration.options)
-        source = Monitor(
-            side: .source, address: configuration.source, configuration: configuration.qmp, driver: self)
-        destination = Monitor(
-            side: .destination, address: configuration.destination, configuration: configuration.qmp, driver: self)
     }
 
-    private func monitor(_ side: Side) -> Monitor? { side == .source ? source : destination }
+    private func monitor(_ side: Side) -> Monitor { side == .source ? source : destination }
 
     // MARK: Beginning
 
     /// Connects both monitors; the attempt begins when both have greeted.
     func start() {
-        source?.connect()
-        destination?.connect()
+        source.connect()
+        destination.connect()
     }
 
     func becameReady(_ monitor: Monitor, _ greeting: QMPGreeting) {
@@ -62,7 +61,7 @@ final class AttemptDriver {
         let sequence = journal.record("monitor", monitor.side, "connected", at: time)
         enqueue(.fact(monitor.side, .monitor(.connected)), sequence: sequence, at: time)
         enqueue(.fact(monitor.side, .greeting(QEMUVersion(greeting))), sequence: sequence, at: time)
-        guard !hasBegun, source?.isReady ?? false, destination?.isReady ?? false else { return }
+        guard !hasBegun, source.isReady, destination.isReady else { return }
         hasBegun = true
         if let reason = sameQEMU {
             fail(MigrationError(.sameQEMU, reason))
@@ -75,7 +74,7 @@ final class AttemptDriver {
 
     /// Both ends must not be one QEMU: it would wait for itself.
     private var sameQEMU: String? {
-        guard let here = source?.identity, let there = destination?.identity, here.doubt == nil, there.doubt == nil,
+        guard let here = source.identity, let there = destination.identity, here.doubt == nil, there.doubt == nil,
             let pid = here.peer?.pid, pid == there.peer?.pid
         else { return nil }
         return "\(configuration.source) and \(configuration.destination) belong to the same QEMU (process \(pid))"
@@ -159,8 +158,8 @@ final class AttemptDriver {
 
     private func carryOut(_ effect: Effect) {
         switch effect {
-        case .send(let side, let command, let outOfBand): monitor(side)?.send(command, outOfBand: outOfBand)
-        case .survey(let side): monitor(side)?.survey(cache: cache)
+        case .send(let side, let command, let outOfBand): monitor(side).send(command, outOfBand: outOfBand)
+        case .survey(let side): monitor(side).survey(cache: cache)
         case .persist(let persisted):
             let record = persisted.record
             journal.record(record.member, record.side, record.value, at: journal.now)
@@ -214,14 +213,14 @@ final class AttemptDriver {
 
     private func kill(_ side: Side) {
         let time = journal.now
-        let failure = monitor(side)?.identity?.kill() ?? (monitor(side)?.identity == nil ? "never connected" : nil)
+        let failure = monitor(side).identity?.kill() ?? (monitor(side).identity == nil ? "never connected" : nil)
         if let failure {
             let sequence = journal.record("kill", side, ["failed": .string(failure)], at: time)
             enqueue(.fact(side, .unkillable(failure)), sequence: sequence, at: time)
             return
         }
         journal.record(
-            "kill", side, ["signal": 9, "pid": .integer(Int64(monitor(side)?.identity?.peer?.pid ?? 0))], at: time)
+            "kill", side, ["signal": 9, "pid": .integer(Int64(monitor(side).identity?.peer?.pid ?? 0))], at: time)
         watch(side)
     }
 
@@ -245,14 +244,14 @@ final class AttemptDriver {
         _ = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) { [weak self, weak monitor] in
             guard let self, let monitor, !isOver else { return }
             let ended = machine.processEnd(of: monitor.side) != nil || monitor.identity?.hasEnded == true
-            if !ended { monitor.connect(waiting: .seconds(10)) }
+            if !ended, !monitor.isStranger { monitor.connect(waiting: .seconds(10)) }
         }
     }
 
     /// Looks for the end of a process by its pidfd, soon and often: it follows the end of its connection within moments, if at all.
     private func watch(_ side: Side, every milliseconds: Int64 = 1, left: Int = 400) {
         watches[side]?.cancel()
-        guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side)?.identity else { return }
+        guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side).identity else { return }
         if identity.hasEnded == true {
             let time = journal.now
             let sequence = journal.record("process", side, ["gone": true], at: time)
@@ -301,16 +300,12 @@ final class AttemptDriver {
         timers.values.forEach { $0.cancel() }
         timers = [:]
         watches.values.forEach { $0.cancel() }
-        source?.close()
-        destination?.close()
+        source.close()
+        destination.close()
         do throws(TraceError) { try journal.close() } catch { journalFailed(error) }
         told.forEach(tell)
         told = []
-        // The observers hold us by their side; this ends the circle.
-        let monitors = [source, destination]
-        _ = eventLoop.assumeIsolated().submit { _ = monitors }
-        source = nil
-        destination = nil
+        if let socket = configuration.temporarySocket { unlink(socket) }
     }
 }
 

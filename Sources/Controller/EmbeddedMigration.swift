@@ -25,6 +25,8 @@ public struct MigrationConfiguration: Sendable {
     public var cacheDirectory: String?
     /// The destination's standard error, for its last words when a load fails.
     public var destinationLog: String?
+    /// A socket file that was made for this attempt's stream and is removed with it.
+    public var temporarySocket: String?
     /// How the monitors are spoken to.
     public var qmp = QMPConfiguration()
 

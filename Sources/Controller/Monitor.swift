@@ -22,6 +22,10 @@ final class Monitor: QMPObserver {
     private var unsent: [(token: Int, command: Command?, outOfBand: Bool)] = []
     private var nextToken = 0
     private(set) var isReady = false
+    /// Whether the socket was seen to belong to another process now, so that connecting again is of no use.
+    private(set) var isStranger = false
+    /// Keeps the driver until the connection has said its last word.
+    private var retained: AttemptDriver?
     private var walk: SurveyWalk?
 
     init(side: Side, address: QMPAddress, configuration: QMPConfiguration, driver: AttemptDriver) {
@@ -42,7 +46,12 @@ final class Monitor: QMPObserver {
             to: address, on: driver.eventLoop, configuration: configuration, observer: self)
     }
 
-    func close() { connection?.close() }
+    /// Closes the connection, if there is one, and lives on with the driver until it is closed.
+    func close() {
+        guard let connection, !connection.isClosed else { return }
+        retained = driver
+        connection.close()
+    }
 
     // MARK: Commands
 
@@ -101,6 +110,7 @@ final class Monitor: QMPObserver {
             walk = nil
             switch outcome {
             case .success(var survey):
+                survey.isProcessWatched = identity?.hasEnded != nil
                 survey.description.commandLine = identity?.commandLine.map(Secrets.masking)
                 driver.enqueue(.surveyed(side, survey), sequence: sequence, at: time)
             case .failure(let error):
@@ -134,6 +144,12 @@ final class Monitor: QMPObserver {
     private static let outOfBandStart = Array(#"{"exec-oob""#.utf8)
 
     func connection(_ connection: QMPConnection, ready greeting: QMPGreeting) {
+        if let identity, identity.peer?.pid != connection.peer?.pid {
+            // Somebody started another QEMU on the same path: it knows nothing of this attempt.
+            driver.problem(side, QMPError(.closed, "\(address): another process answers there now"))
+            isStranger = true
+            return connection.close()
+        }
         isReady = true
         self.greeting = greeting
         if identity == nil { identity = QEMUIdentity(peer: connection.peer, socketPath: address.path) }
@@ -150,6 +166,7 @@ final class Monitor: QMPObserver {
     }
 
     func connectionClosed(_ connection: QMPConnection, error: QMPError?) {
+        defer { retained = nil }
         guard connection === self.connection else { return }
         let wasReady = isReady
         isReady = false

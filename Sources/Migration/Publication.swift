@@ -190,8 +190,9 @@ extension PublishedStatus {
     ) -> PublishedWord {
         if destination.ran != nil { return .completed }
         if destination.gone != nil {
-            if mayHaveRun(destination) || source.gone != nil { return .lost }
-            return .failed
+            if source.gone != nil { return .lost }
+            // It was told to run and died: whether it ran for a moment, and wrote to the disks, nobody can say.
+            return mayHaveRun(destination) ? .undecided : .failed
         }
         if let completed = source.completed, let resumed = source.resumed, resumed > completed { return .failed }
         let stays = source.wasRunning == false || context.isPausedIntended || context.wasPausedOnTheWay

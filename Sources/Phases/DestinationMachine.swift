@@ -144,6 +144,18 @@ public struct DestinationMachine: Hashable, Sendable {
     /// Abandon: refuse this attempt for ever, end the QEMU, see it dead, then answer.
     public mutating func abandon() -> [Effect] {
         if case .abandoning = state { return [] }
+        if mayHaveRun {
+            // Dead or alive: what ran here may have written to the disks, and only a person can weigh that.
+            let what = evidence.processEnd.map { "\($0)" } ?? "is left as it is"
+            return [
+                .answer(
+                    .abandon,
+                    .failed(
+                        StepError(
+                            .unproven, "the destination was told to run the guest and may have run it; its QEMU \(what)"
+                        )))
+            ]
+        }
         if evidence.processEnd != nil {
             state = .done
             core.job.discard()
@@ -158,13 +170,6 @@ public struct DestinationMachine: Hashable, Sendable {
             state = .done
             return [.persist(.refused(attempt: options.attempt))] + restore + core.finishJob()
                 + [.answer(.abandon, .done(Cookie(attempt: options.attempt)))]
-        }
-        if mayHaveRun {
-            return [
-                .answer(
-                    .abandon,
-                    .failed(StepError(.unproven, "the destination may have run the guest; it is left as it is")))
-            ]
         }
         let record: [Effect] = [
             .persist(.refused(attempt: options.attempt)), .disarm(.arrival), .disarm(.run), .disarm(.runPoll),
@@ -330,15 +335,19 @@ public struct DestinationMachine: Hashable, Sendable {
             case .preparing, .configuring, .listening:
                 return failPrepare("the destination's monitor was lost", kind: .failed)
             case .idle, .done: return []
-            case .abandoning where isQuitHeard:
+            case .abandoning where isQuitHeard && !(core.survey?.isProcessWatched ?? false):
                 // It acknowledged `quit` and hung up: its own word that no vCPU runs any more.
                 return answerAbandon(.done(Cookie(attempt: options.attempt)))
             default: return [.arm(.destinationMonitor, milliseconds: options.deadlines[.destinationMonitor])]
             }
         }
         switch state {
-        case .arriving, .running:
+        case .arriving:
             return [.disarm(.destinationMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
+        case .running(let cookie):
+            // A command written just before a connection breaks may never have been read. The commit stands, so it may be said again.
+            let again: [Effect] = cookie.isRunIntended ?? true ? [core.send(.cont)] : []
+            return [.disarm(.destinationMonitor)] + again + [core.send(.queryStatus)]
         case .restoring(let cookie, _): return [.disarm(.destinationMonitor)] + answerFinish(cookie)
         case .abandoning: return [.disarm(.destinationMonitor), core.send(.quit)]
         case .idle, .preparing, .configuring, .listening, .prepared, .done: return [.disarm(.destinationMonitor)]

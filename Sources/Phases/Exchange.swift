@@ -76,11 +76,14 @@ public struct Survey: Hashable, Sendable {
     public var description: DomainDescription
     /// What it can do.
     public var features: QEMUFeatures
+    /// Whether the end of its process will be seen. Where it will not, its own acknowledgement of `quit` and the end of the connection must do.
+    public var isProcessWatched: Bool
 
     /// A survey.
-    public init(description: DomainDescription, features: QEMUFeatures) {
+    public init(description: DomainDescription, features: QEMUFeatures, isProcessWatched: Bool = false) {
         self.description = description
         self.features = features
+        self.isProcessWatched = isProcessWatched
     }
 }
 

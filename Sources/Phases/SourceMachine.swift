@@ -275,9 +275,15 @@ public struct SourceMachine: Hashable, Sendable {
             return gathered()
         case .configuring(let rest): return configured(command, reply, rest)
         case .migrating:
-            if case .refused(_, let text) = reply, command == .migrateCancel {
+            if case .refused = reply, command == .migrateCancel {
                 return evidence.stage == .stopping(.cancelled) || isStopWanted
-                    ? yankAfterRefusedCancel(text) : []
+                    ? yankAfterRefusal() : []
+            }
+            if command == .queryMigrate, case .migration(let sample) = reply, isCatchingUp {
+                isCatchingUp = false
+                if sample.status == nil, evidence.words.isEmpty {
+                    return clean(StepError(.failed, "`migrate` was lost with the source's monitor"))
+                }
             }
             return []
         case .cleaning(var cleaning): return cleaned(command, reply, &cleaning)
@@ -287,7 +293,7 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private func yankAfterRefusedCancel(_ text: String) -> [Effect] { hasYank ? yank() : [] }
+    private func yankAfterRefusal() -> [Effect] { hasYank ? yank() : [] }
 
     private mutating func configured(_ command: Command, _ reply: Reply, _ rest: [Command]) -> [Effect] {
         guard command.trigger == .configure || command.trigger == .migrate else { return [] }
@@ -342,6 +348,9 @@ public struct SourceMachine: Hashable, Sendable {
     /// What happened while nobody listened is gone; what is, can be asked.
     private mutating func catchUp() -> [Effect] {
         core.isPolling = true
+        isCatchingUp = true
+        // Written is not read: what the old connection took with it may have to be said again.
+        isContinued = false
         return [.disarm(.sourceMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
     }
 
