@@ -92,7 +92,7 @@ let package = Package(
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
         tests("TraceServerTests", ["TraceServer", "Controller"] + nio),
         tests("ControllerTests", ["Controller", "TraceServer"] + nio),
-        tests("CommandsTests", ["Commands"]),
+        tests("CommandsTests", ["Commands", "Migration", "Phases"]),
         tests("LiveTests", ["GuestLab", "Controller", "JSONC", "QMPTransport"]),
     ],
     swiftLanguageModes: [.v6]

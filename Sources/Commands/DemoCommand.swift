@@ -49,19 +49,19 @@ public struct DemoCommand: AsyncParsableCommand {
             Console.note(
                 "godwit: not installed: \(missing.joined(separator: ", ")). On Debian: apt-get install qemu-system-x86 binutils"
             )
-            throw ExitStatus.unavailable.exitCode
+            throw CommandOutcome.unavailable.exitCode
         }
-        let status: ExitStatus
+        let status: CommandOutcome
         do {
             status = try await demonstrate()
         } catch let error as LabError {
             Console.note("godwit: \(error)")
-            throw ExitStatus.unavailable.exitCode
+            throw CommandOutcome.unavailable.exitCode
         }
         guard status == .completed else { throw status.exitCode }
     }
 
-    private func demonstrate() async throws -> ExitStatus {
+    private func demonstrate() async throws -> CommandOutcome {
         let directory = try LabDirectory()
         defer { directory.remove() }
         let image = try GuestImage.build(
@@ -102,7 +102,7 @@ public struct DemoCommand: AsyncParsableCommand {
         Console.print("")
         Console.print("the guest's own word: \(continuity)")
         if let trace { Console.print("the trace: \(trace) (see it again with `godwit replay \(trace)`)") }
-        guard status != ExitStatus.completed || continuity.isUnbroken else {
+        guard status != CommandOutcome.completed || continuity.isUnbroken else {
             Console.note("godwit: the guest lost something on the way")
             return .internal
         }

@@ -20,7 +20,7 @@ struct MigrationRun {
     let configuration: MigrationConfiguration
     let presentation: Presentation
 
-    func run() async throws -> ExitStatus {
+    func run() async throws -> CommandOutcome {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let (events, continuation) = AsyncStream.makeStream(of: AttemptEvent.self)
         let migration: EmbeddedMigration
@@ -37,7 +37,7 @@ struct MigrationRun {
             continuation.finish()
             await reporting.value
             tell(result)
-            return ExitStatus(result.word, hasProblems: !result.problems.isEmpty)
+            return CommandOutcome(result.word, hasProblems: !result.problems.isEmpty)
         } catch let error as MigrationError {
             continuation.finish()
             await reporting.value
@@ -76,7 +76,7 @@ struct MigrationRun {
                     """)
             default:
                 Console.note("left; look at both QEMUs before you continue either")
-                _exit(ExitStatus.undecided.rawValue)
+                _exit(CommandOutcome.undecided.rawValue)
             }
         }
     }
@@ -92,7 +92,7 @@ struct MigrationRun {
         text.lines.forEach { Console.print($0) }
     }
 
-    private func fail(_ error: MigrationError) -> ExitStatus {
+    private func fail(_ error: MigrationError) -> CommandOutcome {
         Console.note("godwit: \(error.description)")
         switch error.code {
         case .monitor: return .unavailable

@@ -146,7 +146,7 @@ struct JSONReporter {
         var object: JSONObject = [
             "outcome": .string(result.word.rawValue), "guest": .string(result.place.rawValue),
             "cancel": .string(result.cancel.rawValue),
-            "exit": .integer(Int64(ExitStatus(result.word, hasProblems: !result.problems.isEmpty).rawValue)),
+            "exit": .integer(Int64(CommandOutcome(result.word, hasProblems: !result.problems.isEmpty).rawValue)),
         ]
         if let isRunning = result.isRunning { object["running"] = .bool(isRunning) }
         if let error = result.error { object["error"] = .string(error) }

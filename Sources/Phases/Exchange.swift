@@ -163,4 +163,21 @@ public struct AttemptResult: Hashable, Sendable {
     public var ownGapMicroseconds: Int64?
     /// From the guest's stop on the source to its start on the destination, in microseconds, on our clock.
     public var pauseMicroseconds: Int64?
+
+    /// An end.
+    public init(
+        word: PublishedWord, place: GuestPlace, isRunning: Bool? = nil, error: String? = nil, problems: [String] = [],
+        cancel: CancelOutcome = .none, statistics: CookieStatistics = CookieStatistics(),
+        ownGapMicroseconds: Int64? = nil, pauseMicroseconds: Int64? = nil
+    ) {
+        self.word = word
+        self.place = place
+        self.isRunning = isRunning
+        self.error = error
+        self.problems = problems
+        self.cancel = cancel
+        self.statistics = statistics
+        self.ownGapMicroseconds = ownGapMicroseconds
+        self.pauseMicroseconds = pauseMicroseconds
+    }
 }

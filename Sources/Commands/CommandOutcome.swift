@@ -2,7 +2,7 @@ public import ArgumentParser
 public import Migration
 
 /// The program's exit codes; scripts rely on them, so they change only with a major version.
-public enum ExitStatus: Int32, Sendable, CaseIterable {
+public enum CommandOutcome: Int32, Sendable, CaseIterable {
     /// The guest is on the destination, in the intended run state.
     case completed = 0
     /// Failed; the guest is on the source in its earlier run state.
