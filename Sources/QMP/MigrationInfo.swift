@@ -38,6 +38,9 @@ public struct MigrationInfo: Hashable, Sendable {
         public var downtimeBytes: Int64?
         /// Bytes sent in post-copy (7.0).
         public var postcopyBytes: Int64?
+
+        /// Nothing known.
+        public init() {}
     }
 
     /// One listening address of a destination.
@@ -50,6 +53,14 @@ public struct MigrationInfo: Hashable, Sendable {
         public var port: String?
         /// The socket's path, for `unix`.
         public var path: String?
+
+        /// An address by its members.
+        public init(type: String, host: String? = nil, port: String? = nil, path: String? = nil) {
+            self.type = type
+            self.host = host
+            self.port = port
+            self.path = path
+        }
     }
 
     /// QEMU's status word.

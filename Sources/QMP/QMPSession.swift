@@ -13,6 +13,7 @@ internal import JSONC
 /// - In-band replies come in order, so a missed deadline means that the line is held up: no further in-band command is sent until
 ///   the overdue reply arrived. Out-of-band commands are always sent at once.
 /// - One poll at a time.
+/// - One command with descriptors at a time: QEMU keeps only the descriptors that came last, until a command takes them.
 /// - Replies are matched by id. Errors without id are reported and never guessed to a command.
 ///
 /// `Token` is whatever the driver needs to find the asker again; it is handed back exactly once.
@@ -93,21 +94,25 @@ public struct QMPSession<Token> {
         /// Nil once the asker was told that the deadline passed.
         var token: Token?
         var deadline: UInt64
+        var carriesDescriptors: Bool
     }
 
     private enum State {
         case idle
         case awaitingGreeting(deadline: UInt64)
-        case negotiating(QMPGreeting, id: UInt64, isWritten: Bool, deadline: UInt64)
+        case negotiating(QMPGreeting, isWritten: Bool, deadline: UInt64)
         case ready(QMPGreeting)
         case closed(QMPError)
     }
+
+    private static var negotiationID: UInt64 { 1 }
 
     private let timeouts: QMPTimeouts
     private let inBandLimit: Int
     private let wantsOutOfBand: Bool
     private var state = State.idle
-    private var lastID: UInt64 = 0
+    /// Ids count up from 2; 1 is the negotiation's.
+    private var lastID = negotiationID
     /// In band, in the order in which QEMU will answer.
     private var inFlight: Deque<Pending> = []
     private var outOfBandInFlight: [Pending] = []
@@ -115,6 +120,7 @@ public struct QMPSession<Token> {
     private var outOfBandWaiting: Deque<Pending> = []
     private var overdue = 0
     private var polls = 0
+    private var descriptorsInFlight = 0
 
     /// A session that is not connected yet.
     public init(timeouts: QMPTimeouts = QMPTimeouts(), inBandLimit: Int = 7, wantsOutOfBand: Bool = true) {
@@ -152,7 +158,7 @@ public struct QMPSession<Token> {
         var next: UInt64?
         func consider(_ deadline: UInt64) { next = min(next ?? .max, deadline) }
         switch self.state {
-        case .awaitingGreeting(let deadline), .negotiating(_, _, _, let deadline): consider(deadline)
+        case .awaitingGreeting(let deadline), .negotiating(_, _, let deadline): consider(deadline)
         case .idle, .ready, .closed: break
         }
         for pending in self.inFlight where pending.token != nil { consider(pending.deadline) }
@@ -172,8 +178,10 @@ public struct QMPSession<Token> {
         return .awaitGreeting(deadline: deadline)
     }
 
-    /// Somebody wants a command executed. Its deadline counts from here, waiting included.
-    public mutating func submit(_ request: QMPRequest, token: Token, at now: UInt64) -> SubmitAction {
+    /// Somebody wants a command executed. Its deadline counts from here, waiting included. `carriesDescriptors` if descriptors go along with it.
+    public mutating func submit(
+        _ request: QMPRequest, token: Token, carriesDescriptors: Bool = false, at now: UInt64
+    ) -> SubmitAction {
         switch self.state {
         case .closed(let error):
             return .refused(token, Self.failure(error, of: request.name, wasSent: false))
@@ -190,7 +198,8 @@ public struct QMPSession<Token> {
         if isPoll { self.polls += 1 }
         self.lastID += 1
         let deadline = Self.deadline(now, self.timeouts.limit(for: request))
-        let pending = Pending(id: self.lastID, request: request, token: token, deadline: deadline)
+        let pending = Pending(
+            id: self.lastID, request: request, token: token, deadline: deadline, carriesDescriptors: carriesDescriptors)
         if request.outOfBand {
             self.outOfBandWaiting.append(pending)
         } else {
@@ -202,18 +211,22 @@ public struct QMPSession<Token> {
     /// The next command that may leave; nil when there is none. To be asked until nil after every other call.
     public mutating func nextWrite() -> Write? {
         switch self.state {
-        case .negotiating(let greeting, let id, isWritten: false, let deadline):
-            self.state = .negotiating(greeting, id: id, isWritten: true, deadline: deadline)
+        case .negotiating(let greeting, isWritten: false, let deadline):
+            self.state = .negotiating(greeting, isWritten: true, deadline: deadline)
             let isEnabling = self.wantsOutOfBand && greeting.offersOutOfBand
-            return Write(id: id, request: QMPRequest(QMPCapabilities(enable: isEnabling ? ["oob"] : [])))
+            return Write(
+                id: Self.negotiationID, request: QMPRequest(QMPCapabilities(enable: isEnabling ? ["oob"] : [])))
         case .ready:
             if let pending = self.outOfBandWaiting.popFirst() {
                 self.outOfBandInFlight.append(pending)
                 return Write(id: pending.id, request: pending.request)
             }
-            guard self.overdue == 0, self.inFlight.count < self.inBandLimit, let pending = self.waiting.popFirst()
+            guard self.overdue == 0, self.inFlight.count < self.inBandLimit, let pending = self.waiting.first,
+                !pending.carriesDescriptors || self.descriptorsInFlight == 0
             else { return nil }
+            self.waiting.removeFirst()
             self.inFlight.append(pending)
+            if pending.carriesDescriptors { self.descriptorsInFlight += 1 }
             return Write(id: pending.id, request: pending.request)
         case .idle, .awaitingGreeting, .negotiating, .closed:
             return nil
@@ -268,7 +281,7 @@ public struct QMPSession<Token> {
         case .awaitingGreeting(let deadline) where deadline <= now:
             let error = QMPError(.busy, "monitor busy: another client is connected (no greeting came)")
             return .close(error, failed: self.end(error))
-        case .negotiating(_, _, _, let deadline) where deadline <= now:
+        case .negotiating(_, _, let deadline) where deadline <= now:
             let error = QMPError(.negotiation, "qmp_capabilities was not answered: the monitor is held up")
             return .close(error, failed: self.end(error))
         case .closed:
@@ -301,9 +314,8 @@ public struct QMPSession<Token> {
     private mutating func receivedGreeting(_ greeting: QMPGreeting, at now: UInt64) -> ReceiveAction {
         switch self.state {
         case .idle, .awaitingGreeting:
-            self.lastID += 1
             let deadline = Self.deadline(now, self.timeouts.negotiation)
-            self.state = .negotiating(greeting, id: self.lastID, isWritten: false, deadline: deadline)
+            self.state = .negotiating(greeting, isWritten: false, deadline: deadline)
             return .negotiate(deadline: deadline)
         case .negotiating, .ready:
             return .problem(QMPError(.protocol, "the monitor sent a second greeting"))
@@ -327,7 +339,7 @@ public struct QMPSession<Token> {
                 QMPError(.protocol, "the monitor sent a reply to an id that is not ours: \(Self.short(id))"))
         }
         switch self.state {
-        case .negotiating(let greeting, number, isWritten: true, _):
+        case .negotiating(let greeting, isWritten: true, _) where number == Self.negotiationID:
             return self.negotiated(greeting, refusal: refusal)
         case .ready:
             return self.answered(number, refusal: refusal)
@@ -364,6 +376,7 @@ public struct QMPSession<Token> {
             pending = self.inFlight.remove(at: index)
             if pending.request.kind == .poll { self.polls -= 1 }
             if pending.token == nil { self.overdue -= 1 }
+            if pending.carriesDescriptors { self.descriptorsInFlight -= 1 }
         } else if let index = self.outOfBandInFlight.firstIndex(where: { $0.id == id }) {
             pending = self.outOfBandInFlight.remove(at: index)
         } else {
@@ -425,6 +438,7 @@ public struct QMPSession<Token> {
         self.outOfBandWaiting = []
         self.overdue = 0
         self.polls = 0
+        self.descriptorsInFlight = 0
         return failed.sorted { $0.id < $1.id }.map(\.failure)
     }
 

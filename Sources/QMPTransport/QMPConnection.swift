@@ -124,7 +124,9 @@ public final class QMPConnection {
             }
             copies.append(copy)
         }
-        switch self.session.submit(request, token: completion, at: self.now) {
+        switch self.session.submit(
+            request, token: completion, carriesDescriptors: !copies.isEmpty, at: self.now)
+        {
         case .refused(let completion, let error):
             copies.forEach { Glibc.close($0) }
             completion(.failure(error))

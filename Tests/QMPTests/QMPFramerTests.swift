@@ -99,7 +99,10 @@ extension QMPFramer {
     func resynchronisation(_ byte: UInt8) {
         var framer = QMPFramer()
         #expect(framer.feed([byte] + Array("{}".utf8)) == [.message("{}")])
-        #expect(framer.feed(Array("{\"a\": [1, ".utf8) + [byte] + Array("{}".utf8)) == [.garbage("{\"a\": [1, "), .message("{}")])
+        #expect(
+            framer.feed(Array("{\"a\": [1, ".utf8) + [byte] + Array("{}".utf8)) == [
+                .garbage("{\"a\": [1, "), .message("{}"),
+            ])
         #expect(framer.feed(Array("{\"a\": \"b".utf8)) == [])
         #expect(framer.feed([byte, byte] + Array("{}".utf8)) == [.garbage("{\"a\": \"b"), .message("{}")])
         #expect(framer.feed(Array("junk".utf8) + [byte] + Array("{}".utf8)) == [.garbage("junk"), .message("{}")])
@@ -138,7 +141,8 @@ extension QMPFramer {
 
     /// Byte by byte a quadratic framer would look at 5 * 10^11 bytes here.
     @Test func aMegabyteInSmallReads() {
-        let message = Array("{\"return\": \"".utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: 1 << 20) + Array("\"}".utf8)
+        let message =
+            Array("{\"return\": \"".utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: 1 << 20) + Array("\"}".utf8)
         for size in [1, 7, 4096] {
             var framer = QMPFramer()
             var found = 0

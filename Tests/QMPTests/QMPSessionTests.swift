@@ -139,7 +139,8 @@ private func code(_ action: Session.ReceiveAction) -> String {
     @Test(
         arguments: Target.allCases,
         [
-            .return(id: nil), refusal(nil), .return(id: "2"), .return(id: -1), .return(id: .null), reply(99), refusal(99),
+            .return(id: nil), refusal(nil), .return(id: "2"), .return(id: -1), .return(id: .null), reply(99),
+            refusal(99),
             .return(id: .unsigned(.max)), .return(id: ["a": [1]]),
         ] as [QMPMessage])
     fileprivate func repliesThatNothingWaitsFor(_ target: Target, _ message: QMPMessage) {
@@ -178,7 +179,7 @@ private func code(_ action: Session.ReceiveAction) -> String {
             #expect(error.message == "query-status: gone")
             #expect(!error.wasSent)
         case .idle, .awaitingGreeting:
-            #expect(action == .accepted(id: 1, deadline: 10 * second + 1))
+            #expect(action == .accepted(id: 2, deadline: 10 * second + 1))
             #expect(writes == [])
         case .negotiationUnsent:
             #expect(action == .accepted(id: 2, deadline: 10 * second + 1))
@@ -295,9 +296,9 @@ private func code(_ action: Session.ReceiveAction) -> String {
         _ = session.submit(query(), token: 2, at: 0)
         _ = session.received(.greeting(greeting), at: 0)
         _ = session.submit(outOfBand, token: 3, at: 0)
-        #expect(session.writes() == [3])
-        #expect(session.received(reply(3), at: 0) == .ready(greeting, failed: []))
-        #expect(session.writes() == [4, 1, 2])
+        #expect(session.writes() == [1])
+        #expect(session.received(reply(1), at: 0) == .ready(greeting, failed: []))
+        #expect(session.writes() == [4, 2, 3])
     }
 
     @Test func earlyOutOfBandFailsWhenItIsNotOnOffer() {
@@ -306,7 +307,7 @@ private func code(_ action: Session.ReceiveAction) -> String {
         _ = session.submit(outOfBand, token: 3, at: 0)
         _ = session.received(.greeting(plainGreeting), at: 0)
         _ = session.writes()
-        guard case .ready(_, let failed) = session.received(reply(2), at: 0) else {
+        guard case .ready(_, let failed) = session.received(reply(1), at: 0) else {
             Issue.record("not ready")
             return
         }
@@ -323,7 +324,9 @@ private func code(_ action: Session.ReceiveAction) -> String {
         #expect(session.received(reply(2), at: 0) == .succeed(0))
         #expect(session.writes() == [9])
         #expect(session.received(reply(3), at: 0) == .succeed(1))
-        #expect(session.received(refusal(4), at: 0) == .fail(2, .refused("query-status", errorClass: "GenericError", desc: "no")))
+        #expect(
+            session.received(refusal(4), at: 0)
+                == .fail(2, .refused("query-status", errorClass: "GenericError", desc: "no")))
         #expect(session.writes() == [10, 11])
     }
 
@@ -432,6 +435,22 @@ private func code(_ action: Session.ReceiveAction) -> String {
         #expect(session.submit(poll, token: 2, at: 20 * second) == .accepted(id: 4, deadline: 30 * second))
     }
 
+    @Test func oneCommandWithDescriptorsAtATime() {
+        var session = Target.readyWithoutOutOfBand.make()
+        let getfd = QMPRequest(GetFD(fdname: "x"))
+        _ = session.submit(query(), token: 1, at: 0)
+        _ = session.submit(getfd, token: 2, carriesDescriptors: true, at: 0)
+        _ = session.submit(query(), token: 3, at: 0)
+        _ = session.submit(getfd, token: 4, carriesDescriptors: true, at: 0)
+        _ = session.submit(query(), token: 5, at: 0)
+        #expect(session.writes() == [2, 3, 4])
+        #expect(session.received(reply(2), at: 0) == .succeed(1))
+        #expect(session.writes() == [])
+        #expect(
+            session.received(refusal(3), at: 0) == .fail(2, .refused("getfd", errorClass: "GenericError", desc: "no")))
+        #expect(session.writes() == [5, 6])
+    }
+
     @Test func theEndFailsEverythingInTheOrderOfAsking() {
         var session = Target.heldUp.make()
         _ = session.submit(query("a"), token: 1, at: 10 * second)
@@ -485,7 +504,7 @@ private func code(_ action: Session.ReceiveAction) -> String {
     @Test func timesNearTheEndOfTheClockDoNotOverflow() {
         var session = Session(timeouts: QMPTimeouts(all: .seconds(Int64.max)))
         #expect(session.connected(at: .max) == .awaitGreeting(deadline: .max))
-        #expect(session.submit(query(), token: 1, at: .max - 1) == .accepted(id: 1, deadline: .max))
+        #expect(session.submit(query(), token: 1, at: .max - 1) == .accepted(id: 2, deadline: .max))
         var hasty = Session(timeouts: QMPTimeouts(all: .seconds(-1)))
         #expect(hasty.connected(at: 5) == .awaitGreeting(deadline: 5))
     }

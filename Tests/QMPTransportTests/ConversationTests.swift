@@ -111,7 +111,7 @@ import Testing
         #expect(error?.wasSent == true)
         #expect(try await connection.with { $0.isHeldUp })
         async let next = connection.execute(QMPRequest(name: "next", kind: .query))
-        while try await connection.with({ $0.inFlightCount + $0.waitingCount }) < 2 { await Task.yield() }
+        try await connection.wait { $0.inFlightCount + $0.waitingCount == 2 }
         #expect(await connection.execute(QMPRequest(QueryYank(), outOfBand: true)) == .success([]))
         #expect(await next == .success(3))
         #expect(connection.recorder.log.contains { $0.hasPrefix("problem timeout") && $0.contains("slow") })

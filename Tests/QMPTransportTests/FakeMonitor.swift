@@ -35,6 +35,13 @@ final class TemporaryDirectory: Sendable {
     }
 }
 
+/// The reading and the writing end.
+func makePipe() throws -> [CInt] {
+    var ends: [CInt] = [-1, -1]
+    try #require(pipe(&ends) == 0)
+    return ends
+}
+
 struct FakeError: Error {
     var what: String
 }

@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import QMP
 import QMPTransport
+import Testing
 
 /// Writes down what an observer is told, and reacts on the loop if asked to.
 final class Recorder: QMPObserver, @unchecked Sendable {
@@ -90,6 +91,15 @@ struct RemoteConnection: Sendable {
     func with<R: Sendable>(_ body: @escaping @Sendable (QMPConnection) -> R) async throws -> R {
         let connection = self.connection
         return try await connection.eventLoop.submit { body(connection.value) }.get()
+    }
+
+    /// Waits until a condition holds on the loop.
+    func wait(until condition: @escaping @Sendable (QMPConnection) -> Bool) async throws {
+        let limit = NIODeadline.now() + .seconds(20)
+        while try await !self.with(condition) {
+            try #require(NIODeadline.now() < limit)
+            try await Task.sleep(for: .milliseconds(1))
+        }
     }
 
     /// The reply in JSON, or the error.

@@ -48,6 +48,12 @@ public struct AddedFD: Hashable, Sendable {
     public var fdsetID: Int64
     /// The number in QEMU's process.
     public var fd: Int64
+
+    /// A descriptor by its members.
+    public init(fdsetID: Int64, fd: Int64) {
+        self.fdsetID = fdsetID
+        self.fd = fd
+    }
 }
 
 /// `add-fd`: puts a descriptor sent along with it into a set. It outlives the connection.
@@ -118,12 +124,24 @@ public struct FDSet: Hashable, Sendable {
         public var fd: Int64
         /// The remark it was added with.
         public var opaque: String?
+
+        /// A descriptor by its members.
+        public init(fd: Int64, opaque: String? = nil) {
+            self.fd = fd
+            self.opaque = opaque
+        }
     }
 
     /// The set's number.
     public var fdsetID: Int64
     /// What is in it.
     public var fds: [Member]
+
+    /// A set by its members.
+    public init(fdsetID: Int64, fds: [Member]) {
+        self.fdsetID = fdsetID
+        self.fds = fds
+    }
 }
 
 /// `query-fdsets`.

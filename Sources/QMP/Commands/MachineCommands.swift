@@ -52,6 +52,12 @@ public struct KVMInfo: Hashable, Sendable {
     public var enabled: Bool
     /// Compiled in.
     public var present: Bool
+
+    /// The reply by its members.
+    public init(enabled: Bool, present: Bool) {
+        self.enabled = enabled
+        self.present = present
+    }
 }
 
 /// `query-kvm`.
@@ -79,6 +85,12 @@ public struct MemorySizeSummary: Hashable, Sendable {
     public var baseMemory: UInt64
     /// RAM plugged in later; nil where the machine has no such thing.
     public var pluggedMemory: UInt64?
+
+    /// The reply by its members.
+    public init(baseMemory: UInt64, pluggedMemory: UInt64? = nil) {
+        self.baseMemory = baseMemory
+        self.pluggedMemory = pluggedMemory
+    }
 }
 
 /// `query-memory-size-summary` (2.11).
@@ -204,6 +216,12 @@ public struct QOMProperty: Hashable, Sendable {
     public var name: String
     /// Its type: `bool`, `link<...>`, `child<...>`, ...
     public var type: String
+
+    /// A property by its members.
+    public init(name: String, type: String) {
+        self.name = name
+        self.type = type
+    }
 }
 
 /// `qom-list`.
