@@ -96,7 +96,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let monitor = try FakeMonitor(at: directory.file("qmp")) { $0.awaitEnd() }
         let pipe = try makePipe()
-        let connection = try await RemoteConnection.connect(to: monitor.address)
+        let connection = try await RemoteConnection.connect(to: monitor.address, configuration: hasty(60_000))
         async let reply = connection.execute(QMPRequest(GetFD(fdname: "x")), descriptors: [pipe[1]])
         try await connection.wait { $0.waitingCount > 0 }
         close(pipe[1])

@@ -24,7 +24,12 @@ final class LiveQEMU: Sendable {
         var pointers: [UnsafeMutablePointer<CChar>?] = line.map { strdup($0) } + [nil]
         defer { pointers.forEach { free($0) } }
         var wrapper: pid_t = 0
-        let result = posix_spawnp(&wrapper, "timeout", nil, nil, &pointers, environ)
+        // Other tests' sockets and pipes must not stay open in it.
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        for descriptor in CInt(3)..<1000 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        let result = posix_spawnp(&wrapper, "timeout", &actions, nil, &pointers, environ)
         try #require(result == 0)
         self.directory = directory
         self.wrapper = wrapper
