@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import JSONC
 import NIOConcurrencyHelpers
@@ -204,6 +205,32 @@ import Testing
         await connection.recorder.wait(for: "closed")
         let events = connection.recorder.log.filter { $0.hasPrefix("event") }
         #expect(events == (0..<count).map { "event E\($0)" })
+        await monitor.wait()
+    }
+
+    /// A failing write makes NIO drain the socket at once, in the middle of our handling of an earlier read.
+    @Test func whatIsReadWhileHandlingWaitsItsTurn() async throws {
+        let directory = try TemporaryDirectory()
+        let go = DispatchSemaphore(value: 0)
+        let gone = DispatchSemaphore(value: 0)
+        let monitor = try FakeMonitor(at: directory.file("qmp")) { peer in
+            try peer.open()
+            try peer.send("{\"event\": \"A\"}\r\n{\"event\": \"B\"}\r\n{\"event\":")
+            go.wait()
+            try peer.send("\"C\"}\r\n{\"event\": \"D\"}\r\n")
+            shutdown(peer.socket, CInt(SHUT_RDWR))
+            gone.signal()
+        }
+        let connection = try await RemoteConnection.connect(to: monitor.address) { connection, entry in
+            guard entry == "event A" else { return }
+            go.signal()
+            gone.wait()
+            connection.submit(QueryStatus()) { _ in }
+        }
+        await connection.recorder.wait(for: "closed")
+        #expect(
+            connection.recorder.log.filter { $0.hasPrefix("event") } == ["event A", "event B", "event C", "event D"])
+        #expect(!connection.recorder.log.contains { $0.hasPrefix("garbage") })
         await monitor.wait()
     }
 
