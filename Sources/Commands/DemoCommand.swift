@@ -97,7 +97,7 @@ public struct DemoCommand: AsyncParsableCommand {
             try await destination.waitForHeartbeat(after: last + 10)
         }
         Console.print("")
-        try ReplayStory.print(configuration.tracePath ?? "")
+        if let path = configuration.tracePath { try ReplayCommand.tell(path, lenient: false) }
         let continuity = HeartbeatLog.continuity(source: source.heartbeatLog(), destination: destination.heartbeatLog())
         Console.print("")
         Console.print("the guest's own word: \(continuity)")

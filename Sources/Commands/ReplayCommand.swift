@@ -1,0 +1,61 @@
+public import ArgumentParser
+import Replay
+import Trace
+
+/// `godwit replay`
+public struct ReplayCommand: ParsableCommand {
+    /// Name and help.
+    public static let configuration = CommandConfiguration(
+        commandName: "replay",
+        abstract: "Tell what a recorded trace shows: triggers, events, status, phases, and why.",
+        discussion: """
+            Reads traces of its own and of others. Phases that no controller recorded are inferred and marked so. \
+            `-` reads standard input.
+            """)
+
+    @Option(name: .long, help: "Output: text (a story), or json (one object for each trace).")
+    var format: OutputFormat = .text
+
+    @Flag(name: .long, help: "Skip lines that cannot be read, and count them.")
+    var lenient = false
+
+    @Argument(help: ArgumentHelp("Traces.", valueName: "file"))
+    var files: [String]
+
+    /// Made by the parser.
+    public init() {}
+
+    /// Replays each file; one that cannot be read is told and does not stop the others.
+    public func run() throws {
+        var isAllRead = true
+        for (index, file) in files.enumerated() {
+            do throws(TraceError) {
+                switch format {
+                case .json: Console.print(try Self.report(file, lenient: lenient).json.text())
+                case .text:
+                    if files.count > 1 { Console.print("\(index == 0 ? "" : "\n")== \(file)") }
+                    try Self.tell(file, lenient: lenient)
+                }
+            } catch {
+                isAllRead = false
+                Console.note("godwit: \(error)")
+            }
+        }
+        if !isAllRead { throw CommandOutcome.data.exitCode }
+    }
+
+    /// Prints the story of a trace while it is being read.
+    static func tell(_ file: String, lenient: Bool) throws(TraceError) {
+        var run = try ReplayRun(path: file, lenient: lenient)
+        while let text = try run.next() {
+            if !text.isEmpty { Console.print(text) }
+        }
+        run.report.warnings.forEach { Console.note("godwit: warning: \($0)") }
+    }
+
+    private static func report(_ file: String, lenient: Bool) throws(TraceError) -> ReplayReport {
+        let report = try ReplayReport(path: file, lenient: lenient)
+        report.warnings.forEach { Console.note("godwit: warning: \($0)") }
+        return report
+    }
+}

@@ -1,3 +1,0 @@
-enum ReplayStory {
-    static func print(_ path: String) throws {}
-}
