@@ -93,8 +93,8 @@ public final class QEMUProcess: Sendable {
         self.directory = directory
     }
 
-    /// Starts QEMU and blocks (some 50 ms) until its monitors listen. Throws with QEMU's own words when it ends instead.
-    /// With a `timeout` of 0 it does not wait: use ``waitUntilListening(timeout:)``, for instance to start two at once.
+    /// Starts QEMU and blocks (some 60 ms) until its first monitor answers. Throws with QEMU's own words when it ends instead.
+    /// With a `timeout` of 0 it does not wait: use ``waitUntilReady(timeout:)``, for instance to start two at once.
     public static func start(
         _ options: Options,
         in directory: LabDirectory,
@@ -113,7 +113,7 @@ public final class QEMUProcess: Sendable {
         let log = directory.file("\(options.label).stderr")
         let child = try ChildProcess(arguments, output: log, error: log)
         let process = QEMUProcess(options: options, arguments: arguments, child: child, directory: directory)
-        if timeout > .zero { try process.waitUntilListening(timeout: timeout) }
+        if timeout > .zero { try process.waitUntilReady(timeout: timeout) }
         return process
     }
 
@@ -217,24 +217,31 @@ public final class QEMUProcess: Sendable {
         return nil
     }
 
-    /// Blocks until all monitors listen, without connecting to them.
-    public func waitUntilListening(timeout: Duration = .seconds(20)) throws(LabError) {
+    /// Blocks until the first monitor answers: the machine is made, and all monitors listen.
+    public func waitUntilReady(timeout: Duration = .seconds(20)) throws(LabError) {
         let deadline = ContinuousClock.now + timeout
-        while !(try isListening(deadline: deadline, timeout: timeout)) { pause() }
+        let probe = ReadinessProbe(path: qmpPath)
+        while !(try isReady(probe, deadline: deadline, timeout: timeout)) { pause() }
     }
 
-    /// Waits until all monitors listen, without connecting to them.
-    public func waitUntilListening(timeout: Duration = .seconds(20)) async throws {
+    /// Waits until the first monitor answers: the machine is made, and all monitors listen.
+    public func waitUntilReady(timeout: Duration = .seconds(20)) async throws {
         let deadline = ContinuousClock.now + timeout
-        while !(try isListening(deadline: deadline, timeout: timeout)) { try await Task.sleep(for: .milliseconds(2)) }
+        let probe = ReadinessProbe(path: qmpPath)
+        while !(try isReady(probe, deadline: deadline, timeout: timeout)) {
+            try await Task.sleep(for: .milliseconds(2))
+        }
     }
 
-    private func isListening(deadline: ContinuousClock.Instant, timeout: Duration) throws(LabError) -> Bool {
-        let paths = (0..<options.qmpSockets).map { Self.qmpPath(options, directory, $0) }
+    private func isReady(
+        _ probe: ReadinessProbe,
+        deadline: ContinuousClock.Instant,
+        timeout: Duration
+    ) throws(LabError) -> Bool {
         if let ended = status { throw endedError(ended) }
-        if listeningSockets().isSuperset(of: paths) { return true }
+        if options.qmpSockets == 0 || probe.isAnswered() { return true }
         guard ContinuousClock.now < deadline else {
-            throw LabError(.timeout, "\(options.label): the monitors do not listen after \(timeout)")
+            throw LabError(.timeout, "\(options.label): no answer from \(qmpPath) within \(timeout)")
         }
         return false
     }
@@ -247,15 +254,49 @@ public final class QEMUProcess: Sendable {
     private func pause() { usleep(2000) }
 }
 
-/// The paths of all listening Unix sockets of this network namespace.
-private func listeningSockets() -> Set<String> {
-    var paths: Set<String> = []
-    for line in (readFile("/proc/net/unix") ?? []).split(separator: UInt8(ascii: "\n")) {
-        // Num RefCount Protocol Flags Type St Inode Path, where flag 0x10000 is __SO_ACCEPTCON.
-        let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 7)
-        if fields.count == 8, fields[3].elementsEqual("00010000".utf8) {
-            paths.insert(String(decoding: fields[7], as: UTF8.self))
-        }
+/// Connects to a monitor as soon as it listens and waits for the answer to a command. The greeting says little: it comes from another
+/// thread, while devices are still being made and may yet fail; commands wait for the main loop.
+///
+/// QEMU takes one client at a time: the next one waits in the queue of the socket until QEMU has seen that this one is gone.
+private final class ReadinessProbe {
+    private let path: String
+    private var descriptor: Int32 = -1
+    private var input = ""
+
+    init(path: String) { self.path = path }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    func isAnswered() -> Bool {
+        if descriptor < 0 { connectToMonitor() }
+        guard descriptor >= 0 else { return false }
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        if count > 0 { input += String(decoding: buffer[..<count], as: UTF8.self) }
+        return input.contains("\"return\"")
     }
-    return paths
+
+    private func connectToMonitor() {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let fits = withUnsafeMutableBytes(of: &address.sun_path) { room in
+            guard path.utf8.count < room.count else { return false }
+            room.copyBytes(from: path.utf8)
+            return true
+        }
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let made = fits ? socket(AF_UNIX, type, 0) : -1
+        guard made >= 0 else { return }
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(made, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        let command = "{\"execute\": \"qmp_capabilities\"}\r\n"
+        guard result == 0, send(made, command, command.utf8.count, Int32(MSG_NOSIGNAL)) == command.utf8.count else {
+            close(made)
+            return
+        }
+        descriptor = made
+    }
 }

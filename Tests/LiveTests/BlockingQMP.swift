@@ -100,8 +100,12 @@ final class BlockingQMP {
             if let found = events.first(where: { $0["event"]?.string == name && condition($0["data"] ?? .null) }) {
                 return found
             }
-            try receive(until: deadline, what: "event \(name) after \(events.map { $0["event"]?.string ?? "?" })")
+            try receive(until: deadline, what: "event \(name) after \(eventNames)")
         }
+    }
+
+    private var eventNames: [String] {
+        events.map { ($0["event"]?.string ?? "?") + ($0["data"]?["status"]?.string.map { " " + $0 } ?? "") }
     }
 
     /// Waits until the migration has had this status, by events (capability `events`).

@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    /// QEMU's own dirty bitmap, sampled over a second, is the witness.
+    /// QEMU, which compares checksums of sampled pages, is the witness. (Its mode `dirty-bitmap` crashes 7.2 under TCG.)
     @Test(arguments: [8, 40])
     func dirtiesMemoryAtTheSetRate(rate: Int) async throws {
         let directory = try LabDirectory()
@@ -55,7 +55,7 @@ import Testing
         try await onThread {
             try qemu.waitForHeartbeat(timeout: .seconds(10))
             let monitor = try BlockingQMP(qemu.qmpPath)
-            try monitor.execute("calc-dirty-rate", ["calc-time": 1, "mode": "dirty-bitmap"])
+            try monitor.execute("calc-dirty-rate", ["calc-time": 1, "sample-pages": 16384])
             var measured: JSONValue = .null
             let deadline = ContinuousClock.now + .seconds(20)
             while measured["status"]?.string != "measured", ContinuousClock.now < deadline {
