@@ -94,7 +94,7 @@ public final class QEMUProcess: Sendable {
     }
 
     /// Starts QEMU and blocks (some 60 ms) until its first monitor answers. Throws with QEMU's own words when it ends instead.
-    /// With a `timeout` of 0 it does not wait: use ``waitUntilReady(timeout:)``, for instance to start two at once.
+    /// With a `timeout` of 0 it does not wait: use ``waitUntilListening(timeout:)``, for instance to start two at once.
     public static func start(
         _ options: Options,
         in directory: LabDirectory,
@@ -113,7 +113,7 @@ public final class QEMUProcess: Sendable {
         let log = directory.file("\(options.label).stderr")
         let child = try ChildProcess(arguments, output: log, error: log)
         let process = QEMUProcess(options: options, arguments: arguments, child: child, directory: directory)
-        if timeout > .zero { try process.waitUntilReady(timeout: timeout) }
+        if timeout > .zero { try process.waitUntilListening(timeout: timeout) }
         return process
     }
 
@@ -217,15 +217,15 @@ public final class QEMUProcess: Sendable {
         return nil
     }
 
-    /// Blocks until the first monitor answers: the machine is made, and all monitors listen.
-    public func waitUntilReady(timeout: Duration = .seconds(20)) throws(LabError) {
+    /// Blocks until all monitors listen and the first answers: the machine is made.
+    public func waitUntilListening(timeout: Duration = .seconds(20)) throws(LabError) {
         let deadline = ContinuousClock.now + timeout
         let probe = ReadinessProbe(path: qmpPath)
         while !(try isReady(probe, deadline: deadline, timeout: timeout)) { pause() }
     }
 
-    /// Waits until the first monitor answers: the machine is made, and all monitors listen.
-    public func waitUntilReady(timeout: Duration = .seconds(20)) async throws {
+    /// Waits until all monitors listen and the first answers: the machine is made.
+    public func waitUntilListening(timeout: Duration = .seconds(20)) async throws {
         let deadline = ContinuousClock.now + timeout
         let probe = ReadinessProbe(path: qmpPath)
         while !(try isReady(probe, deadline: deadline, timeout: timeout)) {
