@@ -1,0 +1,72 @@
+# Needs Swift 6.2 or newer in PATH; Debian has no package of it. Everything else comes from Debian, see PACKAGES.
+
+PACKAGES = binutils ca-certificates g++ git libjson-c-dev pkg-config qemu-system-x86
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+DEMO_ARGUMENTS ?=
+BENCH_ARGUMENTS ?=
+
+SWIFT ?= swift
+SOURCES = Package.swift Sources Tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build install lint bench clean deps swift-version
+
+help:
+	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
+	@echo 'make test      build, lint, run all tests, live migrations included'
+	@echo 'make build     build for release: .build/release/godwit'
+	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
+	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
+	@echo 'make lint      check the form of all Swift files'
+	@echo 'make deps      install the Debian packages that are missing'
+	@echo 'make clean     remove what was built'
+
+demo: swift-version deps
+	$(SWIFT) build --product godwit
+	.build/debug/godwit demo $(DEMO_ARGUMENTS)
+
+test: swift-version deps lint
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --disable-xctest
+
+build: swift-version deps
+	$(SWIFT) build -c release --static-swift-stdlib --product godwit
+
+install: build
+	install -D -m 755 .build/release/godwit '$(DESTDIR)$(PREFIX)/bin/godwit'
+
+bench: swift-version deps
+	$(SWIFT) build -c release --static-swift-stdlib --product godwit
+	$(SWIFT) build -c release --static-swift-stdlib --product godwit-bench
+	.build/release/godwit-bench $(BENCH_ARGUMENTS)
+
+lint: swift-version
+	$(SWIFT) format lint --strict --recursive $(SOURCES)
+
+clean:
+	rm -rf .build
+
+# Only what is missing is installed, so that a machine that has everything needs neither root nor a network.
+deps:
+	@command -v dpkg-query >/dev/null || { echo 'Not a Debian system. Needed are the likes of: $(PACKAGES)'; exit 0; }; \
+	missing=; \
+	for package in $(PACKAGES); do \
+		test "$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null)" = installed || missing="$$missing $$package"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	if test "$$(id -u)" = 0; then sudo=; \
+	elif command -v sudo >/dev/null; then sudo=sudo; \
+	else echo "Missing:$$missing. Install them as root, or install sudo." >&2; exit 1; fi; \
+	echo "Installing:$$missing"; \
+	$$sudo apt-get -q update && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $$missing
+
+swift-version:
+	@version=$$($(SWIFT) --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1); \
+	if test -z "$$version"; then \
+		echo 'Swift 6.2 or newer must be in PATH, and there is none: https://www.swift.org/install/linux/' >&2; exit 1; \
+	elif test "$${version%%.*}" -lt 6 || { test "$${version%%.*}" -eq 6 && test "$${version#*.}" -lt 2; }; then \
+		echo "Swift 6.2 or newer must be in PATH, this is $$version: https://www.swift.org/install/linux/" >&2; exit 1; \
+	fi
