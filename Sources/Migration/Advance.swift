@@ -25,16 +25,16 @@ extension Evidence {
         return Self.otherwise
     }
 
-    /// The first sign of an error: QEMU's words, or its refusal of the command that opens the attempt.
+    /// The first sign of an error: QEMU's words, its refusal of the command that opens the attempt, or what the other side showed.
     public var firstFailureSequence: Int? {
         let word = events.earliest(.failing, .failed)?.firstSequence
         let refusal = triggers[opener].flatMap { $0.refusal == nil ? nil : $0.lastSequence }
-        return [word, refusal].compactMap(\.self).min()
+        return [word, refusal, otherSideFailure].compactMap(\.self).min()
     }
 
     /// Whether somebody's cancel left for QEMU before anything had gone wrong. An error after that is the cancel's consequence: QEMU shuts the sockets down without distinction.
     public var isCancelFirst: Bool {
-        guard let cancel = triggers[.cancel]?.sentSequence else { return false }
+        guard let row = triggers[.cancel], let cancel = row.sentSequence, row.refusal == nil else { return false }
         guard let failure = firstFailureSequence else { return true }
         return cancel < failure
     }
@@ -56,7 +56,8 @@ extension Evidence {
             $0.events.has(.processEnded)
         },
         AdvanceRule(
-            "QEMU says completed", .completed, because: [.trigger(.migrate), .trigger(.cancel), .event(.completed)]
+            "QEMU says completed", .completed,
+            because: [.trigger(.migrate), .trigger(.cancel), .event(.completed), .trigger(.run), .event(.ran)]
         ) {
             $0.events.has(.completed)
         },
@@ -70,7 +71,8 @@ extension Evidence {
         AdvanceRule(
             "the opening command was refused", .ended(.failed), because: [.trigger(.migrate), .trigger(.listen)]
         ) {
-            $0.triggers[$0.opener]?.refusal != nil && !$0.events.has(.active)
+            // A refused `migrate-incoming` can be repeated, or is itself the repetition of one that listens.
+            $0.side == .source && $0.triggers[.migrate]?.refusal != nil && !$0.events.has(.active)
         },
         AdvanceRule(
             "QEMU cleans up", because: [.event(.failing), .event(.cancelling), .trigger(.cancel)],

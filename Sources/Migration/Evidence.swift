@@ -43,6 +43,8 @@ public struct Evidence: Hashable, Sendable {
     public private(set) var processEnd: ProcessEnd?
     /// QEMU's version, from its greeting.
     public private(set) var version: QEMUVersion?
+    /// The first sign of failure on the other side, where whoever sees both has told.
+    public private(set) var otherSideFailure: Int?
 
     /// `query-migrate` commands under way; and how many of them left before the attempt opened, so that their replies tell of an earlier one.
     private var queriesUnderWay = 0
@@ -78,6 +80,11 @@ public struct Evidence: Hashable, Sendable {
             // In `device` a cancel can only be carried by a yank: in-band commands wait for the migration thread.
             triggers.send(.cancel, argument: "by yank", origin: cancel.origin, sequence: sequence, at: time)
         }
+    }
+
+    /// The other side showed a failure: a cancel after that is not the cause of it.
+    public mutating func note(otherSideFailed sequence: Int) {
+        otherSideFailure = min(otherSideFailure ?? sequence, sequence)
     }
 
     /// Something was observed.
@@ -148,7 +155,7 @@ public struct Evidence: Hashable, Sendable {
             runState = state
             note(running: state == .running, from: .query, sequence: sequence, at: time)
         case .migration(let new):
-            guard !isStale, openedSequence != nil else { return }
+            guard !isStale, openedSequence != nil, !isNeverBegun else { return }
             if new.totalBytes != nil || sample == nil { sample = new }
             if let word = new.status {
                 sample?.status = word
@@ -165,6 +172,9 @@ public struct Evidence: Hashable, Sendable {
             break
         }
     }
+
+    /// Whether QEMU refused `migrate` before it touched anything: `query-migrate` still tells of the migration before.
+    private var isNeverBegun: Bool { side == .source && words.isEmpty && triggers[.migrate]?.refusal != nil }
 
     /// Takes one `query-migrate` off the list; tells whether its reply speaks of an earlier attempt.
     @discardableResult

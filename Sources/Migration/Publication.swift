@@ -196,8 +196,13 @@ extension PublishedStatus {
         }
         if let completed = source.completed, let resumed = source.resumed, resumed > completed { return .failed }
         let stays = source.wasRunning == false || context.isPausedIntended || context.wasPausedOnTheWay
-        let isGuestOff = source.guestShutdown != nil || destination.runState == .shutdown
-        return stays || isGuestOff ? .completed : .switchover
+        return destination.runState == .shutdown || stays && isAtRest(destination) ? .completed : .switchover
+    }
+
+    /// Whether a query has shown the loaded guest stopped.
+    private static func isAtRest(_ report: SideReport) -> Bool {
+        guard let state = report.runState, report.isRunning == false else { return false }
+        return state != .inMigrate && state != .running
     }
 
     private static func isInPostcopy(_ report: SideReport) -> Bool {
