@@ -6,13 +6,29 @@ extension QEMUEvent {
     /// The event that a message of QEMU is.
     public init(name: String, message: JSONView) {
         let data = message["data"]
+        self.init(
+            name: name, status: data?["status"]?.string, pass: data?["pass"]?.int64,
+            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string)
+    }
+
+    /// The event that a message of QEMU is, out of a recording.
+    public init(name: String, message: JSONValue) {
+        let data = message["data"]
+        self.init(
+            name: name, status: data?["status"]?.string, pass: data?["pass"]?.int64,
+            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string)
+    }
+
+    private init(
+        name: String, status: @autoclosure () -> String?, pass: @autoclosure () -> Int64?,
+        byGuest: @autoclosure () -> Bool?, reason: @autoclosure () -> String?
+    ) {
         switch name {
-        case "MIGRATION": self = .migration(StatusWord(rawValue: data?["status"]?.string ?? "none"))
-        case "MIGRATION_PASS": self = .pass(data?["pass"]?.int64 ?? 0)
+        case "MIGRATION": self = .migration(StatusWord(rawValue: status() ?? "none"))
+        case "MIGRATION_PASS": self = .pass(pass() ?? 0)
         case "STOP": self = .stop
         case "RESUME": self = .resume
-        case "SHUTDOWN":
-            self = .shutdown(byGuest: data?["guest"]?.bool ?? false, reason: data?["reason"]?.string ?? "")
+        case "SHUTDOWN": self = .shutdown(byGuest: byGuest() ?? false, reason: reason() ?? "")
         case "RESET": self = .reset
         case "GUEST_PANICKED", "BLOCK_IO_ERROR", "WATCHDOG", "MEMORY_FAILURE": self = .guestFault(name)
         default: self = .other(name)
@@ -65,6 +81,19 @@ extension Reply {
                 if instance["type"]?.equals("migration") ?? false { isMigration = true }
             }
             self = .yankInstances(migration: isMigration)
+        default: self = .done
+        }
+    }
+
+    /// The reply that the value of `return` is to a command, out of a recording.
+    public init(to command: Command, value: JSONValue) {
+        switch command {
+        case .queryStatus, .queryMigrate, .queryCapabilities, .queryParameters, .queryYank:
+            do throws(JSONError) {
+                self = try JSONDocument(parsing: value.serialized()).withRoot { Reply(to: command, value: $0) }
+            } catch {
+                self = .unreadable("\(command.name): \(error)")
+            }
         default: self = .done
         }
     }
