@@ -1,0 +1,305 @@
+import JSONC
+import Migration
+import MigrationQMP
+import Phases
+import Trace
+
+extension Observer {
+    // MARK: Commands
+
+    mutating func sent(_ message: JSONValue, _ side: Side, _ record: TraceRecord) {
+        guard let command = Command(message: message) else {
+            anomaly("a message to QEMU that is no command: \(Self.excerpt(message))", side)
+            return
+        }
+        let opens = open(for: command, side)
+        var pending = PendingCommand(
+            command: command, order: order, time: time, attempt: command == .quit ? closing(side) : current)
+        if case .migrate(_, false) = command, !opens, side == .source {
+            pending.isContested = true
+            contested = pending
+        } else if counts(command, side) {
+            note(sent: command, side, in: pending.attempt)
+        }
+        if opens, side == .source { attempts[current].migrateOrder = order }
+        observe(.sent(command, opens: opens), side)
+        let key = ConversationKey(side: side, qemu: record.qemu, connection: record.connection ?? 1)
+        if let lost = conversations[key, default: Conversation()].sent(pending, id: message["id"]) {
+            anomaly("the id of \(lost.command.name) (record \(name(of: lost.order))) is used again", side)
+        }
+        if case .stop = command, side == .source { pausedOnTheWay() }
+        if case .cont = command, side == .source { attempts[current].context.wasPausedOnTheWay = false }
+    }
+
+    /// Begins the attempt that a command belongs to, if it is not the one going on. Tells whether it opens this side.
+    private mutating func open(for command: Command, _ side: Side) -> Bool {
+        switch (side, command) {
+        case (.source, .migrate(_, false)):
+            if attempts[current].migrateOrder != nil {
+                guard attempts[current].hasSourceEnded else { return false }
+                begin(keepingListener: true)
+            }
+            return true
+        case (.destination, .migrateIncoming):
+            if attempts[current].hasEnded { begin() }
+            return true
+        default: return false
+        }
+    }
+
+    /// Whether a command is part of the attempt: a cancel of something that was not begun is not.
+    private mutating func counts(_ command: Command, _ side: Side) -> Bool {
+        guard side == .source, command == .migrateCancel || command == .yank else { return true }
+        guard attempts[current].migrateOrder != nil || attempts[current].source.openedSequence != nil else {
+            return command == .yank
+        }
+        let isCancel = command == .migrateCancel || attempts[current].source.triggers[.cancel]?.state == .requested
+        if isCancel, !attempts[current].source.triggers.wasSent(.cancel), attempts[current].hasDestinationFailed {
+            attempts[current].source.note(otherSideFailed: order - 1)
+        }
+        return true
+    }
+
+    private mutating func pausedOnTheWay() {
+        let source = attempts[current].source
+        guard !isOurs, source.triggers[.hold]?.origin != .policy, case .copying = source.stage else { return }
+        attempts[current].context.wasPausedOnTheWay = true
+    }
+
+    // MARK: Attempts
+
+    /// Begins another attempt: nothing of the one before counts, but the QEMUs are what they are.
+    mutating func begin(keepingListener: Bool = false) {
+        let last = attempts[current]
+        var next = ObservedAttempt()
+        for side in Side.allCases {
+            guard let machine = machines[side], !machine.isGone else { continue }
+            if let version = machine.version { next[side].note(.greeting(version), sequence: order, at: time) }
+            if machine.isConnected ?? false { next[side].note(.monitor(.connected), sequence: order, at: time) }
+            // On a destination this would mean that the guest of this attempt ran.
+            if side == .source, let isRunning = machine.isRunning {
+                next.source.note(.event(isRunning ? .resume : .stop), sequence: order, at: time)
+            }
+        }
+        if keepingListener, last.isListening {
+            next.destination = last.destination
+            next.seen.insert(.destination)
+            next.inference.keepDestination(of: last.inference)
+        }
+        attempts.append(next)
+        observe(.attempt(attempts.count), nil)
+    }
+
+    /// The second `migrate` was none within the running attempt: it begins another one, from where it was sent.
+    private mutating func adopt(_ pending: PendingCommand) {
+        contested = nil
+        begin(keepingListener: true)
+        adopted = (pending.order, current)
+        attempts[current].seen.insert(.source)
+        attempts[current].migrateOrder = pending.order
+        note(sent: pending.command, .source, in: current, since: pending)
+    }
+
+    // MARK: Messages
+
+    mutating func received(_ message: JSONValue, _ side: Side, _ record: TraceRecord) {
+        let key = ConversationKey(side: side, qemu: record.qemu, connection: record.connection ?? 1)
+        switch RecordedMessage(message) {
+        case .greeting(let version): greeted(version, side, key)
+        case .event(let name): event(QEMUEvent(name: name, message: message), side)
+        case .reply(let value):
+            guard let pending = answered(message["id"], side, key) else { return }
+            replied(Reply(to: pending.command, value: value), pending, side)
+        case .error(let errorClass, let description):
+            guard let pending = answered(message["id"], side, key) else { return }
+            replied(.refused(errorClass: errorClass, description: description), pending, side)
+        case .rubbish: anomaly("a message that is none of QMP's: \(Self.excerpt(message))", side)
+        }
+    }
+
+    private mutating func greeted(_ version: QEMUVersion, _ side: Side, _ key: ConversationKey) {
+        forget(key, side)
+        if attempts[current].hasEnded, side == .destination || machines[side]?.isGone ?? false {
+            begin()
+            attempts[current].seen.insert(side)
+        }
+        if machines[side]?.isGone ?? false { machines[side] = Machine(connections: machines[side]?.connections ?? []) }
+        machines[side]?.isConnected = true
+        machines[side]?.version = version
+        attempts[current].greeted.insert(side)
+        note(.greeting(version), side, in: current)
+        observe(.greeting(version), side)
+    }
+
+    private mutating func event(_ event: QEMUEvent, _ side: Side) {
+        var attempt = current
+        switch event {
+        case .migration(let word):
+            if word == .setup { restart(side) }
+            attempt = current
+            self.word(word, .event, side) { $0.note(.event(event), side, in: $0.current) }
+            return
+        case .stop: machines[side]?.isRunning = false
+        case .resume: machines[side]?.isRunning = true
+        case .shutdown(false, _): attempt = closing(side)
+        default: break
+        }
+        note(.event(event), side, in: attempt)
+        observe(.event(event), side)
+        noticeRunning(side)
+    }
+
+    /// Status `setup` begins an attempt, whether its command was recorded or not.
+    private mutating func restart(_ side: Side) {
+        if side == .source, let pending = contested, pending.attempt == current {
+            adopt(pending)
+        } else if attempts[current].hasEnded, !attempts[current][side].words.isEmpty {
+            begin()
+            attempts[current].seen.insert(side)
+        }
+    }
+
+    /// Notes a status word and tells it if it is a change.
+    private mutating func word(
+        _ word: StatusWord, _ source: ObservationSource, _ side: Side, _ note: (inout Observer) -> Void
+    ) {
+        let attempt = current
+        let before = attempts[attempt][side].words.last
+        let count = attempts[attempt][side].words.count
+        note(&self)
+        guard attempts[attempt][side].words.count != count else { return }
+        observe(.word(word, from: source), side)
+        if EventKind(word: word) == .unknownStatus { anomaly(once: "unknown status word '\(word)'", side, in: attempt) }
+        if source == .event, let before, before.source == .event,
+            KnownMoves.isStrange(from: before.word, to: word, on: side)
+        {
+            anomaly(once: "status went from \(before.word) to \(word), which no known QEMU does", side, in: attempt)
+        }
+    }
+
+    private mutating func answered(_ id: JSONValue?, _ side: Side, _ key: ConversationKey) -> PendingCommand? {
+        guard var pending = conversations[key]?.answer(id: id) else {
+            anomaly("an answer to no command" + (id.map { ", id \(Self.excerpt($0))" } ?? ""), side)
+            return nil
+        }
+        if let adopted, adopted.order == pending.order {
+            pending.isContested = false
+            pending.attempt = adopted.attempt
+            self.adopted = nil
+        }
+        return pending
+    }
+
+    // MARK: Replies
+
+    private mutating func replied(_ reply: Reply, _ given: PendingCommand, _ side: Side) {
+        var pending = given
+        if pending.isContested {
+            guard settle(reply, &pending) else { return }
+        }
+        if case .refused(_, let text) = reply { observe(.refused(pending.command, text), side) }
+        if case .unreadable(let text) = reply { anomaly("an answer that cannot be read: \(text)", side) }
+        switch (pending.command, reply) {
+        case (.queryMigrate, .migration(let sample)):
+            guard isFresh(pending, side) else {
+                // What it tells is of an earlier attempt; that it was answered is not.
+                note(.reply(.queryMigrate, .done), side, in: pending.attempt)
+                observe(.poll(.queryMigrate, nil), side)
+                return
+            }
+            sampled(sample, reply, side)
+        case (.queryStatus, .status(let state)):
+            let isNews = machines[side]?.runState != state
+            machines[side]?.runState = state
+            machines[side]?.isRunning = state == .running
+            note(.reply(.queryStatus, reply), side, in: current)
+            observe(isNews ? .runState(state) : .poll(.queryStatus, nil), side)
+            noticeRunning(side)
+        default:
+            note(.reply(pending.command, reply), side, in: pending.attempt)
+            if pending.command.trigger == nil, !pending.command.changesSomething, pending.command != Self.negotiation {
+                observe(.poll(pending.command, nil), side)
+            }
+        }
+    }
+
+    /// Finds out what a second `migrate` was. Returns false if it was refused because the first one goes on.
+    private mutating func settle(_ reply: Reply, _ pending: inout PendingCommand) -> Bool {
+        if contested?.order == pending.order { contested = nil }
+        if case .refused(_, let text) = reply,
+            attempts[pending.attempt].isUnderWay || text.contains("migration process in progress")
+        {
+            observe(.refused(pending.command, text), .source)
+            return false
+        }
+        adopt(pending)
+        adopted = nil
+        pending.isContested = false
+        pending.attempt = current
+        return true
+    }
+
+    /// Whether a reply to `query-migrate` tells of the attempt going on.
+    private func isFresh(_ pending: PendingCommand, _ side: Side) -> Bool {
+        guard pending.attempt == current else { return false }
+        let evidence = attempts[current][side]
+        guard let opened = evidence.openedSequence, opened < pending.order else { return false }
+        // A `migrate` refused at once has touched nothing.
+        return side == .destination || evidence.triggers[.migrate]?.refusal == nil || !evidence.words.isEmpty
+    }
+
+    private mutating func sampled(_ sample: MigrationSample, _ reply: Reply, _ side: Side) {
+        let attempt = current
+        let error = attempts[attempt][side].errorDescription
+        let count = attempts[attempt][side].words.count
+        if let word = sample.status {
+            self.word(word, .query, side) { $0.note(.reply(.queryMigrate, reply), side, in: attempt) }
+        } else {
+            note(.reply(.queryMigrate, reply), side, in: attempt)
+        }
+        if side == .source {
+            attempts[attempt].totalMilliseconds = sample.totalMilliseconds
+            attempts[attempt].downtimeMilliseconds = sample.downtimeMilliseconds
+        }
+        if let text = attempts[attempt][side].errorDescription, text != error {
+            observe(.error(text), side)
+        } else if attempts[attempt][side].words.count == count {
+            observe(.poll(.queryMigrate, sample), side)
+        }
+    }
+
+    // MARK: What deserves a look
+
+    private mutating func noticeRunning(_ side: Side) {
+        let attempt = attempts[current]
+        guard attempt[side].isRunning ?? false else { return }
+        guard attempt.destination.openedSequence != nil else { return }
+        if side == .destination, attempt.destination.events.has(.ran), !attempt.destination.triggers.wasSent(.run) {
+            anomaly(once: "the destination runs the guest without a recorded cont", .destination, in: current)
+        }
+        if attempt.source.isRunning ?? false, attempt.destination.isRunning ?? false,
+            attempt.destination.events.has(.ran)
+        {
+            anomaly(once: "both QEMUs run the guest", nil, in: current)
+        }
+    }
+
+    /// Part of every connection, worth no line.
+    private static let negotiation = Command.other("qmp_capabilities")
+
+    /// The beginning of a value, for a message.
+    private static func excerpt(_ value: JSONValue) -> String {
+        let text = value.text()
+        return text.utf8.count <= 80 ? text : String(text.prefix(77)) + "..."
+    }
+}
+
+extension Command {
+    /// Whether a command without a meaning for the migration does something, by the habit that queries are named so.
+    var changesSomething: Bool {
+        guard case .other(let name) = self else { return false }
+        return
+            !(name.hasPrefix("query-") || name.hasPrefix("qom-list") || name == "qom-get" || name == "qmp_capabilities"
+            || name == "device-list-properties")
+    }
+}

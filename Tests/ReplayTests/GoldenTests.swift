@@ -1,0 +1,32 @@
+import JSONC
+import Replay
+import Testing
+
+/// Every recording against what a person read in it.
+struct GoldenTests {
+    @Test func thereAreRecordings() {
+        #expect(Fixtures.names.count >= 100)
+    }
+
+    @Test(arguments: Fixtures.names)
+    func replayAgrees(with name: String) throws {
+        let expected = try Fixtures.expectation(name)
+        let report = try ReplayReport(path: Fixtures.trace(name))
+        let json = report.json
+        #expect(json["records"] == expected["records"])
+        #expect(report.warnings.isEmpty)
+        let attempts = json["attempts"]?.array ?? []
+        let wanted = expected["attempts"]?.array ?? []
+        #expect(attempts.count == wanted.count)
+        for (number, (attempt, want)) in zip(attempts, wanted).enumerated() {
+            for key in ["outcome", "basis", "cancel", "error", "totalMilliseconds", "downtimeMilliseconds"] {
+                #expect(attempt[key] == want[key], "attempt \(number + 1): \(key)")
+            }
+            for side in ["source", "destination"] {
+                for key in ["statuses", "phases"] {
+                    #expect(attempt[side]?[key] == want[side]?[key], "attempt \(number + 1): \(side) \(key)")
+                }
+            }
+        }
+    }
+}
