@@ -1,4 +1,5 @@
 public import ArgumentParser
+import JSONC
 import Replay
 import Trace
 
