@@ -98,7 +98,7 @@ public final class QEMUProcess: Sendable {
     public static func start(
         _ options: Options,
         in directory: LabDirectory,
-        timeout: Duration = .seconds(20)
+        timeout: Duration = .seconds(30)
     ) throws(LabError) -> QEMUProcess {
         guard options.qmpSockets >= 0, options.qmpSockets <= 16 else {
             throw LabError(.parameter, "qmpSockets is \(options.qmpSockets), must be 0 to 16")
@@ -184,7 +184,7 @@ public final class QEMUProcess: Sendable {
 
     /// Blocks until a heartbeat with a number above `number` is there, and returns the first such.
     @discardableResult
-    public func waitForHeartbeat(after number: Int = 0, timeout: Duration = .seconds(10)) throws(LabError) -> Heartbeat
+    public func waitForHeartbeat(after number: Int = 0, timeout: Duration = .seconds(30)) throws(LabError) -> Heartbeat
     {
         let deadline = ContinuousClock.now + timeout
         while true {
@@ -195,7 +195,7 @@ public final class QEMUProcess: Sendable {
 
     /// Waits until a heartbeat with a number above `number` is there, and returns the first such.
     @discardableResult
-    public func waitForHeartbeat(after number: Int = 0, timeout: Duration = .seconds(10)) async throws -> Heartbeat {
+    public func waitForHeartbeat(after number: Int = 0, timeout: Duration = .seconds(30)) async throws -> Heartbeat {
         let deadline = ContinuousClock.now + timeout
         while true {
             if let found = try heartbeat(after: number, deadline: deadline, timeout: timeout) { return found }
@@ -218,14 +218,14 @@ public final class QEMUProcess: Sendable {
     }
 
     /// Blocks until all monitors listen and the first answers: the machine is made.
-    public func waitUntilListening(timeout: Duration = .seconds(20)) throws(LabError) {
+    public func waitUntilListening(timeout: Duration = .seconds(30)) throws(LabError) {
         let deadline = ContinuousClock.now + timeout
         let probe = ReadinessProbe(path: qmpPath)
         while !(try isReady(probe, deadline: deadline, timeout: timeout)) { pause() }
     }
 
     /// Waits until all monitors listen and the first answers: the machine is made.
-    public func waitUntilListening(timeout: Duration = .seconds(20)) async throws {
+    public func waitUntilListening(timeout: Duration = .seconds(30)) async throws {
         let deadline = ContinuousClock.now + timeout
         let probe = ReadinessProbe(path: qmpPath)
         while !(try isReady(probe, deadline: deadline, timeout: timeout)) {

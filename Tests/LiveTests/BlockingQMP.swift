@@ -31,7 +31,7 @@ final class BlockingQMP {
     private var lastID: Int64 = 0
 
     /// Connects and leaves negotiation mode.
-    init(_ path: String, outOfBand: Bool = false, timeout: Duration = .seconds(10)) throws {
+    init(_ path: String, outOfBand: Bool = false, timeout: Duration = .seconds(30)) throws {
         descriptor = try UnixSocket.connect(to: path)
         let deadline = ContinuousClock.now + timeout
         var first: JSONValue?
@@ -66,7 +66,7 @@ final class BlockingQMP {
     }
 
     /// The value of "return" in the reply to a command.
-    func reply(to id: Int64, command: String = "command", timeout: Duration = .seconds(10)) throws -> JSONValue {
+    func reply(to id: Int64, command: String = "command", timeout: Duration = .seconds(30)) throws -> JSONValue {
         let deadline = ContinuousClock.now + timeout
         while true {
             if let reply = replies.removeValue(forKey: id) {
@@ -83,7 +83,7 @@ final class BlockingQMP {
 
     /// Sends a command and waits for its reply.
     @discardableResult
-    func execute(_ command: String, _ arguments: JSONValue? = nil, timeout: Duration = .seconds(10)) throws -> JSONValue
+    func execute(_ command: String, _ arguments: JSONValue? = nil, timeout: Duration = .seconds(30)) throws -> JSONValue
     {
         try reply(to: send(command, arguments), command: command, timeout: timeout)
     }
@@ -92,7 +92,7 @@ final class BlockingQMP {
     @discardableResult
     func waitForEvent(
         _ name: String,
-        timeout: Duration = .seconds(20),
+        timeout: Duration = .seconds(30),
         where condition: (JSONValue) -> Bool = { _ in true }
     ) throws -> JSONValue {
         let deadline = ContinuousClock.now + timeout
@@ -109,13 +109,13 @@ final class BlockingQMP {
     }
 
     /// Waits until the migration has had this status, by events (capability `events`).
-    func waitForMigration(_ status: String, timeout: Duration = .seconds(20)) throws {
+    func waitForMigration(_ status: String, timeout: Duration = .seconds(30)) throws {
         try waitForEvent("MIGRATION", timeout: timeout) { $0["status"]?.string == status }
     }
 
     /// Asks with query-migrate until the condition holds, every 10 ms.
     @discardableResult
-    func pollMigration(timeout: Duration = .seconds(20), until condition: (JSONValue) -> Bool) throws -> JSONValue {
+    func pollMigration(timeout: Duration = .seconds(30), until condition: (JSONValue) -> Bool) throws -> JSONValue {
         let deadline = ContinuousClock.now + timeout
         while true {
             let information = try execute("query-migrate")
@@ -137,7 +137,7 @@ final class BlockingQMP {
     }
 
     /// Says `quit` and reads until the connection ends.
-    func quit(timeout: Duration = .seconds(10)) throws {
+    func quit(timeout: Duration = .seconds(30)) throws {
         try send("quit")
         let deadline = ContinuousClock.now + timeout
         do {

@@ -10,12 +10,16 @@ import Testing
         let image = try GuestImage.build(in: directory.path, dirtyMiBPerSecond: 0, heartbeatMilliseconds: 20)
         var options = QEMUProcess.Options(label: "source", image: image)
         options.machine = machine
-        let begun = ContinuousClock.now
-        let qemu = try QEMUProcess.start(options, in: directory)
-        let first = try await qemu.waitForHeartbeat()
-        let boot = ContinuousClock.now - begun
-        #expect(first.number == 1)
-        #expect(boot < .seconds(5), "boot took \(boot)")
+        let settled = options
+        let qemu = try await onThread {
+            let begun = ContinuousClock.now
+            let qemu = try QEMUProcess.start(settled, in: directory)
+            let first = try qemu.waitForHeartbeat()
+            // Depends on what else the machine does, so it is told and not judged.
+            print("\(machine): first heartbeat after \(ContinuousClock.now - begun)")
+            #expect(first.number == 1)
+            return qemu
+        }
         try await qemu.waitForHeartbeat(after: 25)
         let log = qemu.heartbeatLog()
         #expect(log.strayLines.isEmpty)
@@ -23,18 +27,20 @@ import Testing
         #expect(log.heartbeats.map(\.number) == Array(1...log.heartbeats.count))
     }
 
-    /// The guest's time is virtual time: 50 beats of 20 ms are a second of it, however slow the host.
+    /// The guest's time is virtual time, which never runs ahead of ours and stands still while the machine does.
     @Test func beatsInVirtualTime() async throws {
         let directory = try LabDirectory()
         let image = try GuestImage.build(in: directory.path, heartbeatMilliseconds: 20, filledMemoryMiB: 0)
-        let qemu = try QEMUProcess.start(.init(label: "source", image: image), in: directory)
+        var options = QEMUProcess.Options(label: "source", image: image)
+        options.paused = true
+        let qemu = try QEMUProcess.start(options, in: directory)
         try await onThread {
-            let start = try qemu.waitForHeartbeat(timeout: .seconds(10))
-            let begun = ContinuousClock.now
-            try qemu.waitForHeartbeat(after: start.number + 49, timeout: .seconds(20))
-            #expect(ContinuousClock.now - begun > .milliseconds(900))
-
             let monitor = try BlockingQMP(qemu.qmpPath)
+            let begun = ContinuousClock.now
+            try monitor.execute("cont")
+            try qemu.waitForHeartbeat(after: 49)
+            #expect(ContinuousClock.now - begun > .milliseconds(999))
+
             try monitor.execute("stop")
             let stopped = qemu.heartbeatLog()
             usleep(100_000)
@@ -53,7 +59,7 @@ import Testing
             in: directory.path, dirtyMiBPerSecond: rate, dirtyMemoryMiB: 64, filledMemoryMiB: 0)
         let qemu = try QEMUProcess.start(.init(label: "source", image: image), in: directory)
         try await onThread {
-            try qemu.waitForHeartbeat(timeout: .seconds(10))
+            try qemu.waitForHeartbeat()
             let monitor = try BlockingQMP(qemu.qmpPath)
             try monitor.execute("calc-dirty-rate", ["calc-time": 1, "sample-pages": 16384])
             var measured: JSONValue = .null
