@@ -47,7 +47,7 @@ public struct TraceReplay: Sendable {
 
     private struct Entry: Sendable {
         var microseconds: Int64
-        /// Commands to the other side recorded before.
+        /// Milestones of the other side recorded before; its queries and settings change nothing here.
         var gate: Int
         var step: Step
     }
@@ -62,7 +62,7 @@ public struct TraceReplay: Sendable {
     public var options: ReplayOptions
     /// The commands of the recording, in order.
     public private(set) var recordedCommands: [FakeCommand] = []
-    /// How many of them were sent or are passed.
+    /// How many of those that move the migration have their place behind us.
     public private(set) var progress = 0
     /// Commands that arrived and were not in the recording at their place.
     public private(set) var unmatched: [FakeCommand] = []
@@ -87,7 +87,11 @@ public struct TraceReplay: Sendable {
         var others = 0
         for record in records {
             guard record.side == side else {
-                if case .send = record.member { others += 1 }
+                if case .send(let message) = record.member, let command = FakeCommand(message),
+                    Self.milestones.contains(command.name)
+                {
+                    others += 1
+                }
                 continue
             }
             guard let step = step(for: record.member, pending: &pending) else { continue }
@@ -177,7 +181,7 @@ public struct TraceReplay: Sendable {
             let entry = entries[cursor]
             if case .command(let index) = entry.step {
                 guard matches[index] != nil || skipped.contains(index) else { break }
-                progress += 1
+                if Self.milestones.contains(recordedCommands[index].name) { progress += 1 }
             } else {
                 if options.isCoupled, otherProgress < entry.gate { break }
                 if let due = due(entry), due > now {
