@@ -252,16 +252,25 @@ final class AttemptDriver {
     private func watch(_ side: Side, every milliseconds: Int64 = 1, left: Int = 400) {
         watches[side]?.cancel()
         guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side).identity else { return }
-        if identity.hasEnded == true {
-            let time = journal.now
-            let sequence = journal.record("process", side, ["gone": true], at: time)
-            enqueue(.fact(side, .process(.gone)), sequence: sequence, at: time)
-            return
-        }
-        guard identity.hasEnded != nil, left > 0 else { return }
+        guard !notice(endOf: side), identity.hasEnded != nil, left > 0 else { return }
         watches[side] = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
             self?.watch(side, every: min(milliseconds * 2, 50), left: left - 1)
         }
+    }
+
+    /// Looks at a process now; true if it has ended, which is then told.
+    ///
+    /// Done before each message, as nothing orders the two monitors and the pidfds among each other: the source's last word must not make us run a
+    /// guest in a QEMU that was dead before it was said.
+    @discardableResult
+    func notice(endOf side: Side) -> Bool {
+        guard hasBegun, !isOver, machine.processEnd(of: side) == nil, monitor(side).identity?.hasEnded == true else {
+            return false
+        }
+        let time = journal.now
+        let sequence = journal.record("process", side, ["gone": true], at: time)
+        enqueue(.fact(side, .process(.gone)), sequence: sequence, at: time)
+        return true
     }
 
     // MARK: Ending

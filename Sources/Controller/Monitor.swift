@@ -122,6 +122,7 @@ final class Monitor: QMPObserver {
     // MARK: QMPObserver
 
     func connection(_ connection: QMPConnection, received line: UnsafeRawBufferPointer) {
+        driver.notice(endOf: .destination)
         time = driver.journal.now
         sequence = driver.journal.message("recv", side, line, connection: connectionNumber, at: time)
     }
