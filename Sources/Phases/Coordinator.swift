@@ -242,8 +242,11 @@ public struct Coordinator: Hashable, Sendable {
             ? .cancelled : .failed
     }
 
-    /// The destination knows better why it could not load than the source, which only sees a broken pipe.
+    /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end comes before both.
     private func sharpen(_ why: StepError, with destination: SideReport) -> StepError {
+        if why.kind == .failed, let first = error, first.kind == .failed, destination.gone != nil {
+            return StepError(.failed, "\(first.description) (the source: \(why.description))")
+        }
         guard why.kind == .failed, let text = destination.errorDescription, !why.description.contains(text) else {
             return why
         }
