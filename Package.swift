@@ -93,7 +93,7 @@ let package = Package(
         tests("TraceServerTests", ["TraceServer", "Controller"] + nio),
         tests("ControllerTests", ["Controller", "TraceServer"] + nio),
         tests("CommandsTests", ["Commands", "Migration", "Phases"]),
-        tests("LiveTests", ["GuestLab", "Controller", "JSONC", "QMPTransport"]),
+        tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),
     ],
     swiftLanguageModes: [.v6]
 )

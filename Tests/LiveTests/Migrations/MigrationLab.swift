@@ -1,0 +1,229 @@
+import Glibc
+import GuestLab
+import JSONC
+import Testing
+
+/// A guest in a source, a destination that waits for it, and an oracle beside both: monitors of our own and the guest's heartbeats.
+///
+/// Blocking: the suites that use it are serialized.
+final class MigrationLab {
+    enum Place { case source, destination }
+
+    /// What a migration must leave as it found it: capabilities (all but `events`) and parameters.
+    struct Settings: Equatable {
+        var capabilities: [String: Bool]
+        var parameters: JSONValue
+    }
+
+    /// Slow enough that the guest's 32 MiB of noise take as long as a test wants to look at.
+    static let slow = ["--bandwidth", "4MiB"]
+    /// The switchover comes at once, with most of the memory still to be sent in it.
+    static let early = ["--bandwidth", "16MiB", "--downtime-limit", "1000s"]
+
+    let directory: LabDirectory
+    let image: GuestImage
+    let options: QEMUProcess.Options
+    let source: QEMUProcess
+    private(set) var destination: QEMUProcess
+    /// The oracle's connection to the source, beside the one that godwit uses.
+    let sourceMonitor: BlockingQMP
+    private(set) var destinationMonitor: BlockingQMP
+    /// The source's settings before anything was done.
+    let settings: Settings
+    private(set) var sourceRelay: MonitorRelay?
+    private(set) var destinationRelay: MonitorRelay?
+    private var runs = 0
+    private var destinations = 1
+
+    /// Boots the guest and starts a destination; `change` alters the destination's options.
+    init(
+        rate: Int = 8, dirtyMiB: Int = 16, beat: Int = 60, memoryMiB: Int = 96, lastHeartbeat: Int? = nil,
+        extra: [String] = [], change: (inout QEMUProcess.Options) -> Void = { _ in }
+    ) throws {
+        directory = try LabDirectory()
+        image = try GuestImage.build(
+            in: directory.path, dirtyMiBPerSecond: rate, dirtyMemoryMiB: dirtyMiB, heartbeatMilliseconds: beat,
+            filledMemoryMiB: 32, lastHeartbeat: lastHeartbeat)
+        var options = QEMUProcess.Options(label: "source", image: image)
+        options.memoryMiB = memoryMiB
+        options.qmpSockets = 2
+        options.extraArguments = extra
+        self.options = options
+        source = try QEMUProcess.start(options, in: directory, timeout: .zero)
+        var other = options.destination()
+        change(&other)
+        destination = try QEMUProcess.start(other, in: directory)
+        try source.waitUntilListening()
+        sourceMonitor = try BlockingQMP(source.secondQMPPath)
+        destinationMonitor = try BlockingQMP(destination.secondQMPPath)
+        settings = try Self.settings(sourceMonitor)
+        try source.waitForHeartbeat(after: 2)
+    }
+
+    deinit {
+        sourceRelay?.stop()
+        destinationRelay?.stop()
+    }
+
+    static func settings(_ monitor: BlockingQMP) throws -> Settings {
+        var capabilities: [String: Bool] = [:]
+        for entry in try monitor.execute("query-migrate-capabilities").array ?? [] {
+            guard let name = entry["capability"]?.string, name != "events" else { continue }
+            capabilities[name] = entry["state"]?.bool
+        }
+        return Settings(capabilities: capabilities, parameters: try monitor.execute("query-migrate-parameters"))
+    }
+
+    // MARK: Relays
+
+    /// From now on godwit's words with the source go through a relay.
+    @discardableResult
+    func relaySource() throws -> MonitorRelay {
+        let relay = try MonitorRelay(listeningOn: directory.file("source.relay"), forwardingTo: source.qmpPath)
+        sourceRelay = relay
+        return relay
+    }
+
+    /// From now on godwit's words with the destination go through a relay.
+    @discardableResult
+    func relayDestination() throws -> MonitorRelay {
+        let relay = try MonitorRelay(
+            listeningOn: directory.file("destination.relay"), forwardingTo: destination.qmpPath)
+        destinationRelay = relay
+        return relay
+    }
+
+    /// Godwit talks to both QEMUs directly again.
+    func removeRelays() {
+        sourceRelay?.stop()
+        destinationRelay?.stop()
+        sourceRelay = nil
+        destinationRelay = nil
+    }
+
+    // MARK: Runs
+
+    /// Starts `godwit` with these arguments.
+    func godwit(_ arguments: String...) throws -> Godwit { try godwit(arguments) }
+
+    func godwit(_ arguments: [String]) throws -> Godwit {
+        runs += 1
+        return try Godwit(arguments, in: directory, number: runs)
+    }
+
+    /// Starts `godwit migrate` from the source to the destination.
+    func migrate(_ arguments: [String] = []) throws -> Godwit {
+        try godwit(
+            [
+                "migrate", "--source", sourceRelay?.path ?? source.qmpPath, "--destination",
+                destinationRelay?.path ?? destination.qmpPath,
+            ] + arguments)
+    }
+
+    /// The same, and blocks until the migration is seen to copy memory.
+    func migrateSlowly(_ arguments: [String] = []) throws -> Godwit {
+        let run = try migrate(Self.slow + arguments)
+        try waitUntilCopying()
+        return run
+    }
+
+    /// Blocks until some of the guest's memory is on its way.
+    func waitUntilCopying() throws {
+        try sourceMonitor.pollMigration {
+            $0["status"] == "active" && ($0["ram"]?["transferred"]?.int64 ?? 0) > 1 << 20
+        }
+    }
+
+    /// Starts another destination in place of the one that was used up.
+    func replaceDestination(_ change: (inout QEMUProcess.Options) -> Void = { _ in }) throws {
+        destinations += 1
+        var options = options.destination(label: "destination\(destinations)")
+        change(&options)
+        destination = try QEMUProcess.start(options, in: directory)
+        destinationMonitor = try BlockingQMP(destination.secondQMPPath)
+    }
+
+    // MARK: The oracle
+
+    var continuity: HeartbeatContinuity {
+        HeartbeatLog.continuity(source: source.heartbeatLog(), destination: destination.heartbeatLog())
+    }
+
+    private func sides(_ place: Place) -> (here: QEMUProcess, there: QEMUProcess) {
+        place == .source ? (source, destination) : (destination, source)
+    }
+
+    private func monitor(_ place: Place) -> BlockingQMP { place == .source ? sourceMonitor : destinationMonitor }
+
+    private var lastBeat: Int {
+        max(source.heartbeats().last?.number ?? 0, destination.heartbeats().last?.number ?? 0)
+    }
+
+    /// The guest runs on this side, on no other, and nothing of it was lost.
+    func expectGuest(runsOn place: Place, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let (here, there) = sides(place)
+        #expect(try monitor(place).runState() == "running", sourceLocation: sourceLocation)
+        let silent = there.heartbeatLog().bytes.count
+        try here.waitForHeartbeat(after: lastBeat + 3)
+        #expect(there.heartbeatLog().bytes.count == silent, "the other side beats too", sourceLocation: sourceLocation)
+        let continuity = continuity
+        #expect(continuity.isUnbroken, "\(continuity)", sourceLocation: sourceLocation)
+        if there.status == nil {
+            let other = try monitor(place == .source ? .destination : .source).runState()
+            #expect(other != "running", sourceLocation: sourceLocation)
+        }
+    }
+
+    /// The guest is paused on this side and beats on neither; continued by hand it goes on here as if nothing had been.
+    func expectGuest(pausedOn place: Place, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        #expect(try monitor(place).runState() == "paused", sourceLocation: sourceLocation)
+        let before = (source.heartbeatLog(), destination.heartbeatLog())
+        // That nothing comes can only be seen in time.
+        usleep(UInt32(image.heartbeatMilliseconds) * 4000)
+        #expect(source.heartbeatLog() == before.0, sourceLocation: sourceLocation)
+        #expect(destination.heartbeatLog() == before.1, sourceLocation: sourceLocation)
+        try monitor(place).execute("cont")
+        try expectGuest(runsOn: place, sourceLocation: sourceLocation)
+    }
+
+    /// The source's capabilities and parameters are as before the first migration.
+    func expectSettingsRestored(sourceLocation: SourceLocation = #_sourceLocation) throws {
+        #expect(try Self.settings(sourceMonitor) == settings, sourceLocation: sourceLocation)
+        let information = try sourceMonitor.execute("query-migrate")
+        #expect(
+            ["none", "failed", "cancelled", "completed"].contains(information["status"]?.string ?? "none"),
+            sourceLocation: sourceLocation)
+    }
+
+    /// A destination that the attempt used up is dead, without ever having run the guest.
+    func expectDestinationEnded(sourceLocation: SourceLocation = #_sourceLocation) throws {
+        #expect(destination.waitForExit(timeout: .seconds(5)) != nil, sourceLocation: sourceLocation)
+        #expect(destination.heartbeatLog().bytes.isEmpty, sourceLocation: sourceLocation)
+    }
+
+    /// What a failure left behind does not stand in the way of the next migration.
+    func expectNextMigrationWorks(sourceLocation: SourceLocation = #_sourceLocation) throws {
+        removeRelays()
+        if destination.status != nil { try replaceDestination() }
+        let outcome = try migrate().finish()
+        #expect(outcome.code == 0, "\(outcome)", sourceLocation: sourceLocation)
+        try expectGuest(runsOn: .destination, sourceLocation: sourceLocation)
+        #expect(source.waitForExit(timeout: .seconds(5)) == .exited(0), sourceLocation: sourceLocation)
+    }
+
+    /// The whole of an attempt that came to nothing: exit code, first line, guest on the source, settings, destination, next try.
+    func expect(
+        _ outcome: Godwit.Outcome, code: Int32, says headline: String, runs: Bool = true,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        #expect(outcome.code == code, "\(outcome)", sourceLocation: sourceLocation)
+        let first = String(outcome.lines.first ?? "")
+        #expect(first.hasPrefix(headline), "\(outcome)", sourceLocation: sourceLocation)
+        #expect(first.contains("on the source"), "\(outcome)", sourceLocation: sourceLocation)
+        try expectSettingsRestored(sourceLocation: sourceLocation)
+        if runs { try expectGuest(runsOn: .source, sourceLocation: sourceLocation) }
+    }
+}
+
+/// All migrations through the program: one after the other, as they need the processors.
+@Suite(.serialized, Live.available) enum MigrationTests {}
