@@ -94,6 +94,8 @@ public struct AttemptMachine: Hashable, Sendable {
             result.ownGapMicroseconds = ownGap
             result.pauseMicroseconds = pause
             self.result = result
+            // The last status is told before the end is.
+            publish(&work)
             work.effects.append(.finished(result))
         case .effect(let effect): work.effects.append(effect)
         case .call(let step, let cookie):
