@@ -1,9 +1,6 @@
 public import ArgumentParser
-import Controller
 import GuestLab
-import Migration
-import Phases
-import QMPTransport
+import UnixSignals
 
 /// `godwit demo`
 public struct DemoCommand: AsyncParsableCommand {
@@ -52,61 +49,24 @@ public struct DemoCommand: AsyncParsableCommand {
             throw CommandOutcome.unavailable.exitCode
         }
         let status: CommandOutcome
+        // Trapped before anything is made: from here on Ctrl-C leaves nothing behind.
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
+        let demonstration = Demonstration(
+            dirtyBytesPerSecond: dirtyRate.bytes, memoryBytes: memory.bytes, bandwidth: bandwidth.bytes, trace: trace,
+            verbosity: verbose ? .verbose : .normal)
+        let work = Task { try await demonstration.run() }
+        let interruption = Task { for await _ in signals { work.cancel() } }
+        defer { interruption.cancel() }
         do {
-            status = try await demonstrate()
+            status = try await work.value
         } catch let error as LabError {
             Console.note("godwit: \(error)")
             throw CommandOutcome.unavailable.exitCode
+        } catch is CancellationError {
+            Console.note("interrupted; everything was cleaned up")
+            throw CommandOutcome.cancelled.exitCode
         }
         guard status == .completed else { throw status.exitCode }
-    }
-
-    private func demonstrate() async throws -> CommandOutcome {
-        let directory = try LabDirectory()
-        defer { directory.remove() }
-        let image = try GuestImage.build(
-            in: directory.path, dirtyMiBPerSecond: Int(dirtyRate.bytes >> 20), dirtyMemoryMiB: 32,
-            heartbeatMilliseconds: 50, filledMemoryMiB: 64)
-        var options = QEMUProcess.Options(label: "source", image: image)
-        options.memoryMiB = Int(memory.bytes >> 20)
-        Console.note("booting two QEMUs with \(Quantity.bytes(memory.bytes)) each")
-        let source = try QEMUProcess.start(options, in: directory)
-        defer { source.kill() }
-        let destination = try QEMUProcess.start(options.destination(), in: directory)
-        defer { destination.kill() }
-        let first = try await source.waitForHeartbeat(after: 5)
-        Console.note("the guest beats (heartbeat \(first.number)) and writes \(Quantity.bytes(dirtyRate.bytes))/s")
-
-        var migration = MigrateOptions(
-            attempt: AttemptIdentifier.make(), uri: "unix:\(directory.file("migration.sock"))")
-        migration.parameters = [Setting("max-bandwidth", .integer(bandwidth.bytes))]
-        var configuration = MigrationConfiguration(
-            source: try QMPAddress(parsing: source.qmpPath), destination: try QMPAddress(parsing: destination.qmpPath),
-            options: migration, stateDirectory: directory.path)
-        configuration.cacheDirectory = Directories.cache
-        configuration.tracePath = trace ?? directory.file("demo.qmptrace")
-        configuration.destinationLog = destination.stderrPath
-        let run = MigrationRun(
-            configuration: configuration,
-            presentation: .init(
-                format: .text, verbosity: verbose ? .verbose : .normal, source: source.qmpPath,
-                destination: destination.qmpPath, downtimeLimitMilliseconds: 300))
-        let status = try await run.run()
-        if status == .completed {
-            let last = source.heartbeats().last?.number ?? 0
-            try await destination.waitForHeartbeat(after: last + 10)
-        }
-        Console.print("")
-        if let path = configuration.tracePath { try ReplayCommand.tell(path, lenient: false) }
-        let continuity = HeartbeatLog.continuity(source: source.heartbeatLog(), destination: destination.heartbeatLog())
-        Console.print("")
-        Console.print("the guest's own word: \(continuity)")
-        if let trace { Console.print("the trace: \(trace) (see it again with `godwit replay \(trace)`)") }
-        guard status != CommandOutcome.completed || continuity.isUnbroken else {
-            Console.note("godwit: the guest lost something on the way")
-            return .internal
-        }
-        return status
     }
 }
 
