@@ -39,6 +39,12 @@ extension Evidence {
         return cancel < failure
     }
 
+    /// Whether an error was seen before somebody's cancel left: then it is the error that ended the attempt, whatever QEMU calls it.
+    var isFailureFirst: Bool {
+        guard let cancel = triggers[.cancel]?.sentSequence, let failure = firstFailureSequence else { return false }
+        return failure < cancel
+    }
+
     private var isUnderWay: Bool { openedSequence != nil }
 
     private var lastPostcopy: EventKind? {
@@ -64,10 +70,11 @@ extension Evidence {
         AdvanceRule(
             "QEMU says cancelled, or an error followed a cancel", .ended(.cancelled),
             because: [.trigger(.cancel), .event(.cancelling), .event(.failing), .event(.failed), .event(.cancelled)]
-        ) { $0.events.has(.cancelled) || ($0.events.has(.failed) && $0.isCancelFirst) },
+        ) { ($0.events.has(.cancelled) && !$0.isFailureFirst) || ($0.events.has(.failed) && $0.isCancelFirst) },
         AdvanceRule(
-            "QEMU says failed", .ended(.failed), because: [.event(.failing), .event(.failed), .trigger(.cancel)]
-        ) { $0.events.has(.failed) },
+            "QEMU says failed, or cancelled after an error", .ended(.failed),
+            because: [.event(.failing), .event(.failed), .event(.cancelled), .trigger(.cancel)]
+        ) { $0.events.has(.failed) || $0.events.has(.cancelled) },
         AdvanceRule(
             "the opening command was refused", .ended(.failed), because: [.trigger(.migrate), .trigger(.listen)]
         ) {
@@ -77,7 +84,10 @@ extension Evidence {
         AdvanceRule(
             "QEMU cleans up", because: [.event(.failing), .event(.cancelling), .trigger(.cancel)],
             when: { $0.events.has(.failing) || $0.events.has(.cancelling) },
-            stage: { .stopping($0.events.has(.cancelling) || $0.isCancelFirst ? .cancelled : .failed) }),
+            stage: { evidence in
+                let isCancel = evidence.events.has(.cancelling) || evidence.isCancelFirst
+                return .stopping(isCancel && !evidence.isFailureFirst ? .cancelled : .failed)
+            }),
         AdvanceRule(
             "post-copy",
             because: [

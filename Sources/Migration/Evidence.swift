@@ -126,8 +126,10 @@ public struct Evidence: Hashable, Sendable {
         case .stop:
             note(running: false, from: .event, sequence: sequence, at: time)
         case .resume:
+            runState = .running
             note(running: true, from: .event, sequence: sequence, at: time)
         case .shutdown(let byGuest, let reason):
+            isRunning = false
             events.note(
                 byGuest ? .guestShutdown : .hostShutdown, from: .event, payload: reason, sequence: sequence, at: time)
         case .reset:
@@ -207,8 +209,13 @@ public struct Evidence: Hashable, Sendable {
         let isBehind =
             (last.word.isTerminal && !word.isTerminal && source == .event && !recoversFromEnd(word))
             || (last.word == .cancelling && !word.isTerminal)
-        if last.word != word, !isBehind {
-            words.append(WordNote(word: word, sequence: sequence, source: source))
+            || (last.source == .query && source == .event && word.isEarlier(than: last.word))
+        guard last.word != word, !isBehind else { return }
+        words.append(WordNote(word: word, sequence: sequence, source: source))
+        let isLeaving = word == .preSwitchover || word == .device || word == .completed
+        if side == .source, isLeaving, isRunning == true {
+            // The STOP that goes before these words was missed.
+            note(running: false, from: source, sequence: sequence, at: time)
         }
     }
 

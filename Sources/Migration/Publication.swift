@@ -130,7 +130,7 @@ extension PublishedStatus {
         case .gone:
             if report.completed != nil { return .completed }
             if report.guestShutdown != nil { return .ended }
-            if report.ended != nil { return report.cancel == .honoured ? .cancelled : .failed }
+            if report.ended != nil { return report.ending == .cancelled ? .cancelled : .failed }
             return report.opened == nil ? .idle : .lost
         case .completed:
             guard report.side == .destination else { return .completed }
@@ -171,7 +171,7 @@ extension PublishedStatus {
         }
         if let gone = source.gone, source.completed == nil {
             if let shutdown = source.guestShutdown, source.ended ?? .max > shutdown { return .ended }
-            if let ended = source.ended, ended < gone { return source.cancel == .honoured ? .cancelled : .failed }
+            if let ended = source.ended, ended < gone { return source.ending == .cancelled ? .cancelled : .failed }
             return source.guestShutdown != nil ? .ended : .lost
         }
         switch source.stage {

@@ -34,6 +34,8 @@ public struct SideReport: Hashable, Sendable {
     public var completed: Int?
     /// The first sign of an error or a cancel's end.
     public var ended: Int?
+    /// Which of the two it was.
+    public var ending: Ending?
     /// When the process was seen gone.
     public var gone: Int?
     /// When the guest's own shutdown was seen.
@@ -64,11 +66,17 @@ extension Evidence {
         let stage = self.stage
         var ended: Int?
         var stopping: Ending?
+        var ending: Ending?
         switch stage {
-        case .ended:
+        case .ended(let how):
+            ending = how
             ended = events.earliest(.failed, .cancelled)?.firstSequence ?? firstFailureSequence
         case .gone:
             ended = events.earliest(.failed, .cancelled)?.firstSequence
+            if ended != nil {
+                let isCancel = events.has(.cancelled) || isCancelFirst
+                ending = isCancel && !isFailureFirst ? .cancelled : .failed
+            }
         case .stopping(let ending): stopping = ending
         default: break
         }
@@ -83,6 +91,7 @@ extension Evidence {
             opened: openedSequence,
             completed: events[.completed]?.firstSequence,
             ended: ended,
+            ending: ending,
             gone: events[.processEnded]?.firstSequence,
             guestShutdown: events[.guestShutdown]?.firstSequence,
             ran: events[.ran]?.firstSequence,
@@ -104,7 +113,6 @@ extension Evidence {
         guard row.lastSequence > opened || sent > opened else { return .none }
         if events.has(.completed) { return .tooLate }
         if row.refusal != nil { return .refused }
-        if events.has(.cancelled) || isCancelFirst { return .honoured }
-        return .late
+        return isFailureFirst ? .late : .honoured
     }
 }

@@ -72,6 +72,17 @@ public struct StatusWord: RawRepresentable, Hashable, Sendable, CustomStringConv
     /// Ended by a cancel.
     public static let cancelled = StatusWord("cancelled")
 
+    /// The words of pre-copy in the only order QEMU says them in.
+    private static let precopyOrder: [StatusWord] = [.setup, .waitUnplug, .active, .preSwitchover, .device, .completed]
+
+    /// Whether pre-copy passes through this word before it comes to `other`.
+    func isEarlier(than other: StatusWord) -> Bool {
+        guard let own = Self.precopyOrder.firstIndex(of: self),
+            let others = Self.precopyOrder.firstIndex(of: other)
+        else { return false }
+        return own < others
+    }
+
     /// Whether nothing more follows this word until the next attempt. Every unknown word means "in progress".
     public var isTerminal: Bool { self == .completed || self == .failed || self == .cancelled || self == .none }
 
