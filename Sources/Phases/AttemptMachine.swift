@@ -32,6 +32,10 @@ public struct AttemptMachine: Hashable, Sendable {
     ///   - time: When it happened.
     /// - Returns: What to do, in this order.
     public mutating func apply(_ input: Input, sequence: Int, at time: Instant) -> [Effect] {
+        guard result == nil else {
+            notice(input, sequence: sequence, at: time)
+            return []
+        }
         var work = Work(sequence: sequence, time: time)
         switch input {
         case .fact(.source, let fact): work.add(source.observe(fact, sequence: sequence, at: time))
@@ -57,6 +61,19 @@ public struct AttemptMachine: Hashable, Sendable {
         return work.effects
     }
 
+    /// After the end only the evidence grows: whatever is said now, nothing follows from it.
+    private mutating func notice(_ input: Input, sequence: Int, at time: Instant) {
+        switch input {
+        case .fact(.source, let fact): _ = source.observe(fact, sequence: sequence, at: time)
+        case .fact(.destination, let fact): _ = destination.observe(fact, sequence: sequence, at: time)
+        case .sent(.source, let command):
+            source.sent(command, origin: .controller, sequence: sequence, at: time)
+        case .sent(.destination, let command):
+            destination.sent(command, origin: .controller, sequence: sequence, at: time)
+        case .surveyed, .surveyFailed, .request, .timeout, .tick: break
+        }
+    }
+
     /// Actions that are still to be carried out among the machines, and effects for the driver.
     private struct Work {
         let sequence: Int
@@ -66,6 +83,10 @@ public struct AttemptMachine: Hashable, Sendable {
 
         mutating func add(_ effects: [Effect]) { actions += effects.map { .effect($0) } }
         mutating func add(_ actions: [CoordinatorAction]) { self.actions += actions }
+        /// What an action leads to goes before what was to be done after it.
+        mutating func insert(_ effects: [Effect]) {
+            actions.insert(contentsOf: effects.map { .effect($0) }, at: 0)
+        }
     }
 
     /// Runs calls and answers among the machines until nothing more follows.
@@ -77,7 +98,7 @@ public struct AttemptMachine: Hashable, Sendable {
             }
             publish(&work)
             if coordinator.isDone { break }
-            coordinator.wasPausedOnTheWay = coordinator.wasPausedOnTheWay || source.wasPausedOnTheWay
+            coordinator.wasPausedOnTheWay = source.wasPausedOnTheWay
             work.add(coordinator.judge(source: source.evidence.report, destination: destination.evidence.report))
         } while !work.actions.isEmpty
     }
@@ -100,12 +121,12 @@ public struct AttemptMachine: Hashable, Sendable {
         case .effect(let effect): work.effects.append(effect)
         case .call(let step, let cookie):
             work.effects.append(.call(step, cookie))
-            work.actions.insert(contentsOf: enter(step, cookie).map { .effect($0) }, at: 0)
+            work.insert(enter(step, cookie))
         case .cancel(let origin):
-            work.add(source.cancel(origin: origin, sequence: work.sequence, at: work.time))
-        case .abort: work.add(source.abort())
-        case .hold(let origin): work.add(source.hold(origin: origin, sequence: work.sequence, at: work.time))
-        case .release: work.add(source.release())
+            work.insert(source.cancel(origin: origin, sequence: work.sequence, at: work.time))
+        case .abort: work.insert(source.abort())
+        case .hold(let origin): work.insert(source.hold(origin: origin, sequence: work.sequence, at: work.time))
+        case .release: work.insert(source.release())
         }
     }
 
@@ -128,9 +149,9 @@ public struct AttemptMachine: Hashable, Sendable {
         if let result {
             new.word = result.word
             new.stopping = .none
-        } else if new.word.isEnd, new.word != .completed {
-            // An end is told once it is one: until the destination is dead and the source continues, it can still become undecided.
-            new.stopping = new.word == .cancelled ? .cancel : .failure
+        } else if new.word.isEnd {
+            // An end is told once it is one: until the last step was answered it can still become another.
+            if new.word != .completed { new.stopping = new.word == .cancelled ? .cancel : .failure }
             new.word = status.word
         }
         guard new != status else { return }

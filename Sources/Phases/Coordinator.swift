@@ -37,6 +37,8 @@ public struct Coordinator: Hashable, Sendable {
     private var isFinishing = false
     private var isResumeTried = false
     private var cancelOrigin: Origin?
+    /// An error was seen before anybody wanted to cancel.
+    private var isFailureFirst = false
     private var performed: Cookie?
     private var prepared: Cookie?
     private var error: StepError?
@@ -78,6 +80,9 @@ public struct Coordinator: Hashable, Sendable {
             return options.timeoutAction == .cancel
                 ? request(.cancel, origin: .policy) : request(.pauseGuest, origin: .policy)
         case .yank where state == .performing: return abandon()
+        case .destinationMonitor where state == .performing:
+            // Nobody could let the guest run over there: better not to arrive at all.
+            return giveUp("the destination's monitor is lost")
         default: return []
         }
     }
@@ -107,7 +112,8 @@ public struct Coordinator: Hashable, Sendable {
             return wait + [.call(.perform, cookie)]
         case (.begin, .failed(let why)), (.prepare, .failed(let why)):
             error = why
-            return [.release] + end(why.kind == .gone && source.gone != nil ? .lost : .failed, source, destination)
+            if source.gone != nil { return [.release] + end(nowhere(source), source, destination) }
+            return [.release] + end(cancelOrigin == nil ? .failed : .cancelled, source, destination)
         case (.perform, .done(let cookie)):
             isPerforming = false
             performed = cookie
@@ -120,7 +126,8 @@ public struct Coordinator: Hashable, Sendable {
             return [.effect(.disarm(.migration))] + finish(source, carrying: cookie)
         case (.perform, .failed(let why)):
             isPerforming = false
-            error = sharpen(why, with: destination)
+            // What was seen first is the reason; what QEMU says after having been stopped for it is a consequence.
+            error = isFailureFirst && why.kind == .cancelled ? error : sharpen(why, with: destination)
             if why.kind == .gone { return [.effect(.disarm(.migration))] + sourceGone(source, destination) }
             state = .unwinding
             return [.effect(.disarm(.migration))] + abandon() + settle(source, destination)
@@ -132,8 +139,13 @@ public struct Coordinator: Hashable, Sendable {
         case (.finish, .failed(let why)):
             isFinishing = false
             error = why
-            state = .unwinding
             if why.kind == .unproven { return undecided(why.description, source, destination) }
+            if source.gone != nil, destination.completed != nil, destination.gone == nil {
+                return undecided(
+                    "\(why.description); the source's QEMU is gone, the destination holds the only copy of the guest",
+                    source, destination)
+            }
+            state = .unwinding
             return abandon() + settle(source, destination)
         case (.confirm, .done(let cookie)):
             let merged = cookie.statistics ?? statistics
@@ -143,6 +155,11 @@ public struct Coordinator: Hashable, Sendable {
             if state == .confirming {
                 problems.append(why.description)
                 return end(.completed, source, destination)
+            }
+            if source.gone != nil { return end(nowhere(source), source, destination) }
+            if source.isRunning == true {
+                problems.append(why.description)
+                return end(word(of: error), source, destination)
             }
             return undecided(why.description, source, destination)
         case (.abandon, .done):
@@ -162,20 +179,33 @@ public struct Coordinator: Hashable, Sendable {
                 // QEMU goes on with the guest by itself: the destination is refused at once, whatever else there is to tidy up.
                 return abandon()
             }
-            if source.completed == nil, source.gone == nil, destination.gone != nil || destination.ended != nil,
-                abandonment == .notCalled
-            {
-                error = StepError(
-                    .failed,
+            if source.completed == nil, source.gone == nil, destination.gone != nil || destination.ended != nil {
+                return giveUp(
                     destination.errorDescription
                         ?? (destination.gone != nil ? "the destination's QEMU is gone" : "the destination failed"))
-                return abandon() + [.abort]
             }
             return []
+        case .finishing:
+            guard let completed = source.completed, let resumed = source.resumed, resumed > completed,
+                source.isRunning == true, destination.ran == nil, destination.runSent == nil
+            else { return [] }
+            error = StepError(.failed, "somebody continued the source after the guest had left it")
+            state = .unwinding
+            return abandon() + settle(source, destination)
+        case .confirming:
+            guard destination.gone != nil else { return [] }
+            // The source is not ended any more if it was not told to yet.
+            problems.append(Self.backToTheSource)
+            return end(.lost, source, destination)
         case .unwinding: return settle(source, destination)
         default: return []
         }
     }
+
+    /// What a person can still do when the guest ended with the destination.
+    private static let backToTheSource =
+        "the guest ran on the destination and ended with it; if the source's QEMU still exists it holds the guest as it was "
+        + "before, `cont` there goes back to that moment, its disks may not"
 
     // MARK: Ways to an end
 
@@ -185,7 +215,9 @@ public struct Coordinator: Hashable, Sendable {
         var finish = cookie
         if let prepared { finish = finish.carrying(prepared) }
         let ran = source.wasRunning ?? prepared?.isRunIntended ?? true
-        finish.isRunIntended = ran && !options.isPausedIntended && !wasPausedOnTheWay
+        // A guest that powered itself off arrives like that, and QEMU refuses to run it.
+        finish.isRunIntended =
+            ran && !options.isPausedIntended && !wasPausedOnTheWay && source.guestShutdown == nil
         return [.call(.finish, finish)]
     }
 
@@ -201,6 +233,18 @@ public struct Coordinator: Hashable, Sendable {
         return abandon() + settle(source, destination)
     }
 
+    /// The destination cannot go on: it is refused and the source is stopped, as an error.
+    private mutating func giveUp(_ why: String) -> [CoordinatorAction] {
+        guard abandonment == .notCalled else { return [] }
+        if cancelOrigin == nil {
+            isFailureFirst = true
+            error = StepError(.failed, why)
+        }
+        return abandon() + [.abort]
+    }
+
+    private func nowhere(_ source: SideReport) -> PublishedWord { source.guestShutdown == nil ? .lost : .ended }
+
     private mutating func abandon() -> [CoordinatorAction] {
         guard abandonment == .notCalled else { return [] }
         abandonment = .called
@@ -211,8 +255,8 @@ public struct Coordinator: Hashable, Sendable {
     private mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }
         if source.gone != nil {
-            if source.guestShutdown != nil { return end(.ended, source, destination) }
-            return end(.lost, source, destination)
+            if case .failed(let why) = abandonment { problems.append(why.description) }
+            return end(nowhere(source), source, destination)
         }
         if case .failed(let why) = abandonment {
             // The source runs by QEMU's own doing and the destination was never told to: one copy runs.
@@ -220,13 +264,19 @@ public struct Coordinator: Hashable, Sendable {
                 problems.append(why.description)
                 return end(word(of: error), source, destination)
             }
+            if destination.gone != nil, destination.ran != nil, source.isRunning != true {
+                problems.append(Self.backToTheSource)
+                return end(.lost, source, destination)
+            }
             return undecided(why.description, source, destination)
         }
         if error?.kind == .unproven, source.isRunning != true {
             return undecided(error?.description ?? "", source, destination)
         }
-        let ranBefore = source.wasRunning ?? prepared?.isRunIntended ?? false
-        if ranBefore || source.completed != nil, source.isRunning != true, !isResumeTried, source.opened != nil {
+        let ranBefore = (source.wasRunning ?? prepared?.isRunIntended ?? false) && !wasPausedOnTheWay
+        if ranBefore || source.completed != nil, source.isRunning != true, !isResumeTried, source.opened != nil,
+            source.guestShutdown == nil
+        {
             isResumeTried = true
             state = .resuming
             return [.call(.confirm, Cookie(attempt: options.attempt))]
@@ -238,8 +288,12 @@ public struct Coordinator: Hashable, Sendable {
     public var isConfirmOfSuccess: Bool { state == .confirming }
 
     private func word(of error: StepError?) -> PublishedWord {
-        error?.kind == .cancelled || (cancelOrigin != nil && performed == nil && error?.kind != .gone)
-            ? .cancelled : .failed
+        switch error?.kind {
+        case .cancelled: .cancelled
+        // Neither came first as far as anybody can tell.
+        case .unproven where cancelOrigin != nil && !isFailureFirst: .cancelled
+        default: .failed
+        }
     }
 
     /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end comes before both.
@@ -281,6 +335,8 @@ public struct Coordinator: Hashable, Sendable {
             switch word {
             case .cancelled: cancel = .honoured
             case .completed: cancel = .tooLate
+            case _ where performed != nil: cancel = .tooLate
+            case .failed: cancel = source.cancel == .refused ? .refused : .late
             default: cancel = source.cancel == .none ? .late : source.cancel
             }
         }

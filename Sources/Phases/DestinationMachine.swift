@@ -134,8 +134,9 @@ public struct DestinationMachine: Hashable, Sendable {
             return [.answer(.finish, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
             state = .arriving(cookie.carrying(prepared))
-            return [phase] + progress()
-                + (evidence.stage == .completed ? [] : [.arm(.arrival, milliseconds: options.deadlines[.arrival])])
+            let next = progress()
+            guard case .arriving = state else { return [phase] + next }
+            return [phase, .arm(.arrival, milliseconds: options.deadlines[.arrival])]
         }
     }
 
@@ -158,11 +159,8 @@ public struct DestinationMachine: Hashable, Sendable {
         }
         if evidence.processEnd != nil {
             state = .done
-            core.job.discard()
-            return [
-                .persist(.refused(attempt: options.attempt)),
-                .answer(.abandon, .done(Cookie(attempt: options.attempt))),
-            ]
+            return [.persist(.refused(attempt: options.attempt))] + core.finishJob()
+                + [.answer(.abandon, .done(Cookie(attempt: options.attempt)))]
         }
         guard hasListened else {
             // Nothing was started: the QEMU waits as it did before, and can be used again.
@@ -201,7 +199,7 @@ public struct DestinationMachine: Hashable, Sendable {
             return replied(command, reply) + progress()
         case .unanswered(let command):
             if command == .queryMigrate { core.isPolling = false }
-            return []
+            return unanswered(command)
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
         case .process: return processEnded()
         case .unkillable(let why):
@@ -240,6 +238,20 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
+    /// What was not answered may have been done all the same; nothing waits for it any longer.
+    private mutating func unanswered(_ command: Command) -> [Effect] {
+        switch state {
+        case .preparing where SideCore.firstQueries.contains(command),
+            .configuring where command.trigger == .configure || command == .stop,
+            .listening where command.trigger == .listen || command == .queryMigrate:
+            return failPrepare("the destination did not answer \(command.name)", kind: .failed)
+        case .running where command == .queryStatus:
+            return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
+        case .restoring, .abandoning(.asking): return replied(command, .done)
+        default: return []
+        }
+    }
+
     private mutating func listened(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
         if command.trigger == .listen {
             if let text = reply.problem {
@@ -274,6 +286,8 @@ public struct DestinationMachine: Hashable, Sendable {
         guard case .arriving(let cookie) = state else { return [] }
         switch evidence.stage {
         case .completed:
+            // A commit that cannot be followed by its `cont` would only tie everybody's hands.
+            guard evidence.monitor == .connected else { return [] }
             isRunRecorded = true
             let run: [Effect] = [.persist(.run(attempt: options.attempt))]
             guard cookie.isRunIntended ?? true, !evidence.events.has(.ran) else {
@@ -312,13 +326,14 @@ public struct DestinationMachine: Hashable, Sendable {
     private mutating func arrived(_ cookie: Cookie) -> [Effect] {
         let commands = core.restoring()
         state = .restoring(cookie, replies: commands.count)
-        return [.disarm(.run), .disarm(.runPoll)]
-            + (commands.isEmpty ? answerFinish(cookie) : commands.map { core.send($0) })
+        if commands.isEmpty { return answerFinish(cookie) }
+        return [.disarm(.runPoll), .arm(.run, milliseconds: options.deadlines[.run])] + commands.map { core.send($0) }
     }
 
     private mutating func answerFinish(_ cookie: Cookie) -> [Effect] {
         state = .done
-        return core.finishJob() + [.answer(.finish, .done(Cookie(attempt: options.attempt).carrying(cookie)))]
+        return [.disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor)] + core.finishJob()
+            + [.answer(.finish, .done(Cookie(attempt: options.attempt).carrying(cookie)))]
     }
 
     private mutating func failFinish(_ error: StepError) -> [Effect] {
@@ -360,14 +375,10 @@ public struct DestinationMachine: Hashable, Sendable {
         switch state {
         case .preparing, .configuring, .listening:
             return failPrepare("the destination's QEMU \(how)", kind: .gone)
-        case .arriving, .running:
+        case .arriving, .running, .restoring:
             state = .done
-            core.job.discard()
-            return [
-                .disarm(.arrival), .disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor),
-                .answer(.finish, .failed(error)),
-            ]
-        case .restoring(let cookie, _): return answerFinish(cookie)
+            return [.disarm(.arrival), .disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor)]
+                + core.finishJob() + [.answer(.finish, .failed(error))]
         case .abandoning: return answerAbandon(.done(Cookie(attempt: options.attempt)))
         case .idle, .prepared, .done:
             core.job.discard()
@@ -402,14 +413,16 @@ public struct DestinationMachine: Hashable, Sendable {
         case (.arrival, .arriving):
             return failFinish(StepError(.failed, "the destination did not complete in time"))
         case (.runPoll, .running): return [core.send(.queryStatus)]
+        case (.run, .restoring(let cookie, _)): return answerFinish(cookie)
+        case (.run, .running(let cookie)) where evidence.isRunning == true,
+            (.destinationMonitor, .running(let cookie)) where evidence.isRunning == true:
+            return answerFinish(cookie)
         case (.run, .running), (.destinationMonitor, .running), (.destinationMonitor, .arriving):
             state = .done
-            core.job.discard()
             let what = isRunRecorded ? "was told to run the guest and was not seen to do so" : "cannot be reached"
             return [
-                .disarm(.run), .disarm(.runPoll), .disarm(.arrival),
-                .answer(.finish, .failed(StepError(.unproven, "the destination \(what)"))),
-            ]
+                .disarm(.run), .disarm(.runPoll), .disarm(.arrival), .disarm(.destinationMonitor),
+            ] + core.finishJob() + [.answer(.finish, .failed(StepError(.unproven, "the destination \(what)")))]
         case (.destinationMonitor, .restoring(let cookie, _)): return answerFinish(cookie)
         case (.abandon, .abandoning(let abandoning)) where abandoning != .killing:
             state = .abandoning(.killing)

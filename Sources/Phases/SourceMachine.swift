@@ -47,6 +47,10 @@ public struct SourceMachine: Hashable, Sendable {
     private var stopEscalation = 0
     private var resumeRefusals = 0
     private var isYankRepeated = false
+    private var isStarted = false
+    private var isHoldWanted = false
+    /// Why this side itself gave up, if it did.
+    private var abortReason: String?
 
     /// The source of an attempt.
     public init(options: MigrateOptions) { self.options = options }
@@ -139,6 +143,9 @@ public struct SourceMachine: Hashable, Sendable {
         guard case .begun = state, let uri = cookie.uri else {
             return [.answer(.perform, .failed(StepError(.refused, "Perform without Begin or without an address")))]
         }
+        guard evidence.monitor == .connected else {
+            return finish(.perform, .failed(StepError(.failed, "the source's monitor was lost before Perform")))
+        }
         switch core.enter(.perform3, owner: "perform") {
         case .failure(let error):
             return [.answer(.perform, .failed(StepError(.refused, error.description)))]
@@ -164,7 +171,7 @@ public struct SourceMachine: Hashable, Sendable {
     /// Gives the job back without having migrated: something else went wrong before Perform.
     public mutating func release() -> [Effect] {
         switch state {
-        case .begun, .idle:
+        case .begun, .idle, .performed:
             state = .done
             return core.finishJob()
         default: return []
@@ -203,16 +210,29 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
-    public mutating func abort() -> [Effect] { stop() }
+    public mutating func abort() -> [Effect] { abort("the destination could not go on") }
+
+    private mutating func abort(_ why: String) -> [Effect] {
+        abortReason = abortReason ?? why
+        return stop()
+    }
 
     /// Stops the guest for a deadline.
     public mutating func hold(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
-        guard case .migrating = state, case .copying = evidence.stage else { return [] }
         core.evidence.note(request: .hold, origin: origin, sequence: sequence, at: time)
-        return [core.send(.stop)]
+        isHoldWanted = true
+        return holdIfDue()
+    }
+
+    private mutating func holdIfDue() -> [Effect] {
+        guard isHoldWanted, !isStopWanted, case .migrating = state, case .copying = evidence.stage else { return [] }
+        isHoldWanted = false
+        return evidence.events.has(.stopped) ? [] : [core.send(.stop)]
     }
 
     private var isCancelWanted: Bool { evidence.triggers[.cancel] != nil }
+    /// Somebody else than this code wants to cancel.
+    private var isCancelRequested: Bool { evidence.triggers[.cancel].map { $0.origin != .controller } ?? false }
 
     private var hasYank: Bool { core.survey?.features.hasYank ?? false }
 
@@ -220,14 +240,25 @@ public struct SourceMachine: Hashable, Sendable {
         isStopWanted = true
         guard case .migrating = state else { return [] }
         switch evidence.stage {
-        case .completed, .ended, .gone, .stopping: return []
-        case .switchover: return yank()
+        case .completed, .ended, .gone: return []
+        case .stopping: return watchStopping()
+        case .switchover:
+            stopEscalation = 2
+            return yank()
         default:
             stopEscalation = 1
             // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
-            if !isCancelWanted, hasYank { return yank() }
+            // Held before the switchover QEMU listens to nothing but a cancel.
+            if !isCancelWanted, hasYank, evidence.stage != .held { return yank() }
             return [core.send(.migrateCancel), .arm(.cancel, milliseconds: options.deadlines[.cancel])]
         }
+    }
+
+    /// QEMU stops by itself, or by somebody else's wish: that too has to end.
+    private mutating func watchStopping() -> [Effect] {
+        guard stopEscalation == 0 else { return [] }
+        stopEscalation = 1
+        return [.arm(.cancel, milliseconds: options.deadlines[.cancel])]
     }
 
     /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
@@ -251,6 +282,7 @@ public struct SourceMachine: Hashable, Sendable {
     /// Something was observed.
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
+        noteInterference()
         switch fact {
         case .reply(let command, let reply):
             if command == .queryMigrate { core.isPolling = false }
@@ -258,7 +290,7 @@ public struct SourceMachine: Hashable, Sendable {
             return replied(command, reply) + progress()
         case .unanswered(let command):
             if command == .queryMigrate { core.isPolling = false }
-            return []
+            return unanswered(command) + progress()
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
         case .process: return processEnded()
         case .unkillable(let why):
@@ -295,6 +327,33 @@ public struct SourceMachine: Hashable, Sendable {
 
     private func yankAfterRefusal() -> [Effect] { hasYank ? yank() : [] }
 
+    /// What was not answered may have been done all the same; nothing waits for it any longer.
+    private mutating func unanswered(_ command: Command) -> [Effect] {
+        switch state {
+        case .beginning where SideCore.firstQueries.contains(command):
+            return failBegin("the source did not answer \(command.name)", kind: .failed)
+        case .configuring where command.trigger == .migrate:
+            state = .migrating
+            return isStopWanted ? stop() : []
+        case .configuring where command.trigger == .configure:
+            return clean(StepError(.failed, "the source did not answer \(command.name)"))
+        case .cleaning(let cleaning):
+            guard cleaning.restoring > 0 else {
+                return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
+            }
+            var cleaning = cleaning
+            return cleaned(command, .done, &cleaning)
+        case .ending(let ending): return ended(command, ending)
+        case .resuming(.continuing) where command == .cont:
+            state = .resuming(.asking)
+            return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
+        case .resuming(.asking) where command == .queryStatus, .resuming(.checking) where command == .queryStatus:
+            return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
+        case .resuming(.restoring(let left)): return resumed(command, .done, .restoring(left))
+        default: return []
+        }
+    }
+
     private mutating func configured(_ command: Command, _ reply: Reply, _ rest: [Command]) -> [Effect] {
         guard command.trigger == .configure || command.trigger == .migrate else { return [] }
         switch reply {
@@ -308,7 +367,9 @@ public struct SourceMachine: Hashable, Sendable {
         }
         if isStopWanted {
             return clean(
-                StepError(isCancelWanted ? .cancelled : .failed, "stopped before the migration was started"))
+                isCancelWanted
+                    ? StepError(.cancelled, "cancelled before the migration was started")
+                    : StepError(.failed, abortReason ?? "stopped before the migration was started"))
         }
         return next(rest)
     }
@@ -340,6 +401,8 @@ public struct SourceMachine: Hashable, Sendable {
         case .resuming:
             state = .resuming(.asking)
             return [.disarm(.sourceMonitor), core.send(.queryStatus)]
+        case .ending(.statistics): return [.disarm(.sourceMonitor), core.send(.queryMigrate)]
+        case .ending(.keeping): return finish(.confirm, .failed(notRestored))
         case .ending: return [.disarm(.sourceMonitor), core.send(.quit)]
         case .idle, .beginning, .begun, .done: return []
         }
@@ -358,10 +421,7 @@ public struct SourceMachine: Hashable, Sendable {
         switch state {
         case .beginning: return failBegin("the source's QEMU is gone", kind: .gone)
         case .configuring, .migrating, .cleaning:
-            state = .done
-            core.job.discard()
-            return [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
-                + [.disarm(.sourceMonitor), .answer(.perform, .failed(gone("Perform")))]
+            return endPerform(gone("Perform"))
         case .ending: return finish(.confirm, .done(confirmed))
         case .resuming: return finish(.confirm, .failed(gone("Confirm")))
         case .idle, .begun, .performed, .done:
@@ -389,10 +449,15 @@ public struct SourceMachine: Hashable, Sendable {
         return effects
     }
 
-    /// Whether somebody else paused the guest while it was being copied.
-    public var wasPausedOnTheWay: Bool {
-        guard evidence.triggers[.hold] == nil, case .copying = evidence.stage else { return false }
-        return evidence.runState == .paused && evidence.isRunning == false && evidence.wasRunning == true
+    /// Whether somebody else paused the guest while it was being copied, and did not continue it.
+    public private(set) var wasPausedOnTheWay = false
+
+    private mutating func noteInterference() {
+        // Once the switchover began, a stopped guest tells nothing of what anybody wanted.
+        guard evidence.triggers[.hold] == nil, evidence.wasRunning == true, case .copying = evidence.stage else {
+            return
+        }
+        wasPausedOnTheWay = evidence.runState == .paused && evidence.isRunning == false
     }
 
     private mutating func progress() -> [Effect] {
@@ -410,20 +475,32 @@ public struct SourceMachine: Hashable, Sendable {
                 .disarm(.yank),
             ]
         case .held:
-            if isStopWanted || isContinued { return [] }
+            // A cancel that was sent would be the stage: this is an abort that found QEMU waiting for us.
+            if isStopWanted { return stopEscalation == 1 && evidence.triggers[.cancel] == nil ? stop() : [] }
+            guard !isContinued else { return [] }
             isContinued = true
             return [
                 core.send(.migrateContinue(state: "pre-switchover")),
                 .arm(.switchover, milliseconds: options.deadlines[.switchover]),
             ]
         case .ended(let ending):
-            let text = evidence.errorDescription ?? evidence.triggers[.migrate]?.refusal
+            if let abortReason, ending == .cancelled, !isCancelRequested {
+                return clean(StepError(.failed, abortReason))
+            }
+            let text = evidence.errorDescription ?? evidence.triggers[.migrate]?.refusal ?? abortReason
             return clean(
                 StepError(
                     ending == .cancelled ? .cancelled : .failed,
                     ending == .cancelled ? "cancelled" : "the migration failed" + (text.map { ": \($0)" } ?? "")))
-        case .copying, .waiting: return evidence.events.has(.active) ? [.disarm(.start)] : []
-        case .switchover where isStopWanted && stopEscalation == 1 && hasYank:
+        case .copying, .waiting:
+            guard evidence.events.has(.active), !isStarted, !isStopWanted else { return holdIfDue() }
+            isStarted = true
+            return [.disarm(.start)] + holdIfDue()
+        case .switchover, .stopping:
+            // A cancel that meets device state being sent waits behind it; a yank does not.
+            guard isStopWanted, stopEscalation == 1, hasYank, evidence.events.has(.device) else {
+                return evidence.stage == .switchover ? [] : watchStopping()
+            }
             stopEscalation = 2
             return yank()
         default: return []
@@ -496,6 +573,15 @@ public struct SourceMachine: Hashable, Sendable {
         [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
     }
 
+    private mutating func endPerform(_ error: StepError) -> [Effect] {
+        [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
+            + [.disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+    }
+
+    private var notRestored: StepError {
+        StepError(.failed, "the source's capabilities and parameters were not seen to be put back")
+    }
+
     private mutating func finish(_ step: Step, _ result: StepResult) -> [Effect] {
         state = .done
         let waits: [Deadline] =
@@ -531,9 +617,14 @@ public struct SourceMachine: Hashable, Sendable {
     private mutating func resumed(_ command: Command, _ reply: Reply, _ resuming: Resuming) -> [Effect] {
         switch (resuming, command, reply) {
         case (.asking, .queryStatus, .status(let runState)), (.checking, .queryStatus, .status(let runState)):
-            if runState == .running || evidence.wasRunning == false { return restoreAfterResume() }
+            if runState == .running || evidence.wasRunning == false || wasPausedOnTheWay { return restoreAfterResume() }
             // Between `completed` and `postmigrate` QEMU still refuses `cont`: the migration is not finalized yet.
             if runState == .finishMigrate { return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])] }
+            if resuming == .checking {
+                // It did as it was told and does not run yet.
+                state = .resuming(.asking)
+                return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
+            }
             state = .resuming(.continuing)
             return [core.send(.cont)]
         case (.continuing, .cont, .refused(_, let text)):
@@ -565,48 +656,51 @@ public struct SourceMachine: Hashable, Sendable {
     public mutating func timedOut(_ deadline: Deadline) -> [Effect] {
         switch (deadline, state) {
         case (.begin, .beginning): return failBegin("the source did not answer in time", kind: .failed)
-        case (.start, .configuring), (.start, .migrating), (.switchover, .migrating):
-            guard !evidence.stage.isOver else { return [] }
-            return abort()
+        case (.start, .configuring):
+            guard evidence.triggers.wasSent(.migrate) else {
+                return clean(StepError(.failed, "the source could not be configured in time"))
+            }
+            state = .migrating
+            return abort("the migration did not start in time")
+        case (.start, .migrating): return abort("the migration did not start in time")
+        case (.switchover, .migrating): return abort("the switchover did not end in time")
         case (.cancel, .migrating):
             // A cancel between STOP and pre-switchover can leave QEMU 7.2 waiting for a continue that names the state it is in.
             stopEscalation = 2
-            return [core.send(.migrateContinue(state: "cancelling"))] + yank()
+            let nudge: [Effect] =
+                evidence.events.has(.cancelling) ? [core.send(.migrateContinue(state: "cancelling"))] : []
+            return nudge + yank()
         case (.yank, .migrating) where !isYankRepeated:
             // The other end is being ended meanwhile; that cuts the sockets too.
             isYankRepeated = true
             return yank()
         case (.yank, .migrating):
-            state = .done
-            return [
-                .answer(
-                    .perform,
-                    .failed(
-                        StepError(
-                            .unproven,
-                            "the source's QEMU did not end the migration (status \(lastWord))")))
-            ]
+            return endPerform(
+                StepError(.unproven, "the source's QEMU did not end the migration (status \(lastWord))"))
         case (.cleanupPoll, .cleaning(let cleaning)):
             return (cleaning.isYankAsked ? [core.send(.queryYank)] : [])
                 + (cleaning.hasState ? [] : [core.send(.queryStatus)])
         case (.cleanup, .cleaning(let cleaning)): return finishCleaning(cleaning.error)
+        case (.quit, .ending(.keeping)): return finish(.confirm, .failed(notRestored))
+        case (.quit, .ending(.statistics)) where options.keepsSource: return finish(.confirm, .failed(notRestored))
+        case (.quit, .ending(.statistics)) where evidence.monitor == .connected:
+            state = .ending(.quitting)
+            return [core.send(.quit), .arm(.quit, milliseconds: options.deadlines[.quit])]
         case (.quit, .ending):
-            if case .ending(.keeping) = state { return finish(.confirm, .done(confirmed)) }
             state = .ending(.killing)
             return [.kill(.source), .arm(.quitKill, milliseconds: options.deadlines[.quitKill])]
         case (.quitKill, .ending):
             return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU was not seen to end")))
         case (.resumePoll, .resuming): return [core.send(.queryStatus)]
+        case (.resume, .resuming(.restoring)): return finish(.confirm, .failed(notRestored))
         case (.resume, .resuming):
+            if evidence.isRunning == true { return finish(.confirm, .done(confirmed)) }
             return finish(.confirm, .failed(StepError(.unproven, "the source did not continue in time")))
         case (.sourceMonitor, .migrating), (.sourceMonitor, .configuring), (.sourceMonitor, .cleaning):
-            state = .done
-            core.job.discard()
-            return [
-                .answer(
-                    .perform,
-                    .failed(StepError(.unproven, "the source's monitor is lost and its QEMU was not seen to end")))
-            ]
+            return endPerform(
+                StepError(.unproven, "the source's monitor is lost and its QEMU was not seen to end"))
+        // Ending a QEMU has waits of its own, which do without the monitor.
+        case (.sourceMonitor, .ending) where !options.keepsSource: return []
         case (.sourceMonitor, .resuming), (.sourceMonitor, .ending):
             return finish(.confirm, .failed(StepError(.unproven, "the source's monitor is lost")))
         default: return []

@@ -1,0 +1,311 @@
+import Migration
+import Phases
+
+/// What befalls an attempt from outside.
+enum Fault: Hashable {
+    case die(Side)
+    case loseMonitor(Side, returns: Bool)
+    case silence(Side)
+    case breakStream
+    case request(Request)
+    case shutDownGuest
+    /// Somebody else stops or continues the source.
+    case interfere(isRunning: Bool)
+}
+
+/// Executes the effects of an attempt against a scripted pair of QEMUs and checks after every input what must always hold.
+struct ScriptedDriver {
+    private(set) var machine: AttemptMachine
+    private(set) var pair: ScriptedPair
+    /// Everything that was to be done, in order.
+    private(set) var log: [Effect] = []
+    /// What must not be and was.
+    private(set) var violations: [String] = []
+    private(set) var inputs = 0
+    /// What happened, for a person; made into text only where somebody reads it.
+    var history: [String] { moments.map(\.description) }
+    private var moments: [Moment] = []
+    private(set) var published: [PublishedStatus] = []
+    let options: MigrateOptions
+    private var faults: [Int: [Fault]]
+    private var armed: [Deadline: Int64] = [:]
+    private var now: Int64 = 0
+    private var reconnects: [Side: Int] = [:]
+    private var random: SeededRandom?
+    private var isCancelledByUs = false
+    private var wasRunningSeen = false
+    private var idleTicks = 0
+    private var isFinished = false
+
+    private enum Moment: CustomStringConvertible {
+        case input(Int, Input)
+        case effect(Effect)
+        case fault(Fault)
+        case reconnect(Side)
+        case work(StatusWord?, RunState, StatusWord?, RunState)
+        case violation(String)
+
+        var description: String {
+            switch self {
+            case .input(let number, let input): "\(number) \(input)"
+            case .effect(let effect): "    \(effect)"
+            case .fault(let fault): "-- \(fault)"
+            case .reconnect(let side): "-- \(side) reconnects"
+            case .work(let source, let sourceState, let destination, let destinationState):
+                "-- source \(source?.rawValue ?? "-")/\(sourceState) "
+                    + "destination \(destination?.rawValue ?? "-")/\(destinationState)"
+            case .violation(let what): "!! \(what)"
+            }
+        }
+    }
+
+    init(_ script: Script, options: MigrateOptions, faults: [(at: Int, fault: Fault)] = [], seed: UInt64? = nil) {
+        self.options = options
+        machine = AttemptMachine(options: options)
+        pair = ScriptedPair(script)
+        self.faults = Dictionary(grouping: faults) { $0.at }.mapValues { $0.map(\.fault) }
+        random = seed.map { SeededRandom(seed: $0) }
+    }
+
+    /// Options with short waits, so that retries do not go on for ever.
+    static func options(_ change: (inout MigrateOptions) -> Void = { _ in }) -> MigrateOptions {
+        var options = MigrateOptions(attempt: "a1", uri: "unix:/run/m.sock")
+        options.deadlines.milliseconds[.cleanup] = 100
+        options.deadlines.milliseconds[.resume] = 100
+        options.deadlines.milliseconds[.run] = 500
+        change(&options)
+        return options
+    }
+
+    var result: AttemptResult? { machine.result }
+    var sends: [(side: Side, command: Command)] {
+        log.compactMap { if case .send(let side, let command, _) = $0 { (side, command) } else { nil } }
+    }
+    var records: [JournalRecord] { log.compactMap { if case .persist(let record) = $0 { record } else { nil } } }
+
+    // MARK: Running
+
+    /// Runs to the end.
+    mutating func run() {
+        take(.request(.migrate, .operator))
+        var turns = 0
+        while !isFinished {
+            turns += 1
+            if turns > 20_000 { return violate("no end after \(turns) turns") }
+            guard step() else { break }
+        }
+        if !isFinished {
+            violate("I5: nothing is under way and nothing is armed; stage \(machine.source.evidence.stage)")
+        }
+        checkResult()
+        // Whatever is said afterwards leads to nothing any more.
+        for input in pair.pending.sorted(by: { $0.key < $1.key }).flatMap(\.value) { take(input) }
+        for deadline in Deadline.allCases { take(.timeout(deadline)) }
+        take(.request(.cancel, .operator))
+        take(.tick)
+    }
+
+    private mutating func step() -> Bool {
+        for side in reconnects.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            reconnects[side, default: 0] -= 1
+            if reconnects[side] == 0 {
+                reconnects[side] = nil
+                moments.append(.reconnect(side))
+                pair.reconnect(side)
+            }
+        }
+        let channels = pair.pending.filter { !$0.value.isEmpty }.keys.sorted()
+        if random != nil, random?.chance(40) ?? false, work() { return true }
+        if let channel = random.map({ pick($0, channels) }) ?? channels.first {
+            let input = pair.pending[channel]?.removeFirst()
+            if let input { take(input) }
+            return true
+        }
+        if work() { return true }
+        if !reconnects.isEmpty { return true }
+        if idleTicks < 2 {
+            idleTicks += 1
+            now += 1_000
+            take(.tick)
+            return true
+        }
+        idleTicks = 0
+        if let next = armed.min(by: { ($0.value, $0.key.rawValue) < ($1.value, $1.key.rawValue) }) {
+            armed[next.key] = nil
+            now = max(now, next.value)
+            take(.timeout(next.key))
+            return true
+        }
+        // A copy may take as long as it likes: nobody bounded it. A person gives up at some time.
+        if !isCancelledByUs {
+            switch machine.source.evidence.stage {
+            case .copying, .waiting:
+                isCancelledByUs = true
+                take(.request(.cancel, .operator))
+                return true
+            default: break
+            }
+        }
+        return false
+    }
+
+    private mutating func pick(_ generator: SeededRandom, _ channels: [ScriptedPair.Channel]) -> ScriptedPair.Channel? {
+        var copy = generator
+        let choice = channels.randomElement(using: &copy)
+        random = copy
+        return choice
+    }
+
+    private mutating func work() -> Bool {
+        let first: Side = (random?.chance(50) ?? false) ? .destination : .source
+        guard pair.work(preferring: first) else { return false }
+        idleTicks = 0
+        moments.append(
+            .work(pair.source.status, pair.source.runState, pair.destination.status, pair.destination.runState))
+        checkTruth()
+        return true
+    }
+
+    /// One input and all that follows from it at once.
+    mutating func take(_ input: Input) {
+        inputs += 1
+        now += 100
+        moments.append(.input(inputs, input))
+        let wasOver = machine.result != nil
+        let effects = machine.apply(input, sequence: inputs, at: Instant(microseconds: now))
+        if wasOver, !effects.isEmpty {
+            violate("I4: after the end \(input) led to \(effects)")
+        }
+        execute(effects)
+        for fault in faults.removeValue(forKey: inputs) ?? [] { befall(fault) }
+        checkTruth()
+    }
+
+    private mutating func befall(_ fault: Fault) {
+        moments.append(.fault(fault))
+        switch fault {
+        case .die(let side): pair.die(side, .signalled(9))
+        case .loseMonitor(let side, let returns):
+            pair.loseMonitor(side)
+            if returns { reconnects[side] = 8 }
+        case .silence(let side): pair[side].isSilent = true
+        case .breakStream: pair.source.isBroken = true
+        case .request(let request): take(.request(request, .operator))
+        case .shutDownGuest: pair.shutDownGuest()
+        case .interfere(let isRunning): pair.interfere(isRunning)
+        }
+    }
+
+    private mutating func execute(_ effects: [Effect]) {
+        for effect in effects {
+            moments.append(.effect(effect))
+            if isFinished { violate("I4: after the end came \(effect)") }
+            check(effect)
+            log.append(effect)
+            switch effect {
+            case .send(let side, let command, let outOfBand):
+                guard pair[side].isConnected else {
+                    if pair.script.tellsUnanswered {
+                        pair.pending[.init(side: side, kind: 0), default: []].append(.fact(side, .unanswered(command)))
+                    }
+                    continue
+                }
+                inputs += 1
+                execute(machine.apply(.sent(side, command), sequence: inputs, at: Instant(microseconds: now)))
+                pair.receive(side, command, outOfBand: outOfBand)
+            case .survey(let side): pair.answerSurvey(side)
+            case .arm(let deadline, let milliseconds): armed[deadline] = now + Int64(milliseconds) * 1000
+            case .disarm(let deadline): armed[deadline] = nil
+            case .kill(let side): pair.kill(side)
+            case .publish(let status, _): published.append(status)
+            case .finished: isFinished = true
+            case .call, .answer, .phase, .persist: break
+            }
+        }
+    }
+
+    // MARK: What must hold
+
+    private mutating func violate(_ what: String) {
+        violations.append(what)
+        moments.append(.violation(what))
+    }
+
+    /// Never two running copies, in truth and not by anybody's word.
+    private mutating func checkTruth() {
+        if machine.destination.evidence.isRunning == true { wasRunningSeen = true }
+        if pair.areBothRunning, !pair.script.runsByItself { violate("I1: both QEMUs run the guest") }
+    }
+
+    private mutating func check(_ effect: Effect) {
+        switch effect {
+        case .send(.source, .cont, _):
+            let wasRefused = machine.destination.evidence.triggers[.run]?.refusal != nil
+            if !records.contains(.refused(attempt: options.attempt)) {
+                violate("I1: source continued without a tombstone")
+            }
+            if records.contains(.run(attempt: options.attempt)), !wasRefused {
+                violate("I1: source continued after the commit")
+            }
+            if !pair.destination.isOver, pair.destination.isListening {
+                violate("I1: source continued, destination lives")
+            }
+            if machine.destination.evidence.events.has(.ran) { violate("I1: source continued, the destination ran") }
+        case .send(.destination, .cont, _):
+            if !records.contains(.run(attempt: options.attempt)) { violate("I2: destination run before the record") }
+            if !records.contains(.surrendered(attempt: options.attempt)), pair.source.isAlive {
+                violate("I2: destination run before the surrender")
+            }
+            if records.contains(.refused(attempt: options.attempt)) {
+                violate("I2: destination run after the tombstone")
+            }
+        case .send(.source, .quit, _), .kill(.source):
+            if options.keepsSource { violate("I7: the source was to be kept") }
+            let isWithoutRun = !pair.destination.isRunning && machine.destination.evidence.runState != nil
+            if !wasRunningSeen, !isWithoutRun { violate("I7: source ended before the destination was seen running") }
+            if machine.destination.evidence.processEnd != nil { violate("I7: source ended, destination is dead") }
+        case .publish(let status, _):
+            if let last = published.last, last.word.isEnd, last.word != status.word {
+                violate("I3: \(last.word) became \(status.word)")
+            }
+        default: break
+        }
+    }
+
+    /// What is told at the end is the truth.
+    private mutating func checkResult() {
+        guard let result else { return }
+        if machine.status.word != result.word || machine.status.stopping != .none {
+            violate("I3: published \(machine.status), result \(result.word)")
+        }
+        let source = pair.source
+        let destination = pair.destination
+        switch result.word {
+        case .completed:
+            // A process that died after it was last looked at is not this attempt's business.
+            if destination.isOver, machine.destination.evidence.processEnd != nil {
+                violate("I6: completed, destination dead")
+            }
+            if source.isRunning { violate("I6: completed, source runs") }
+            if result.place != .destination { violate("I6: completed, place \(result.place)") }
+            if !destination.isOver, result.isRunning != destination.isRunning {
+                violate("I6: completed, wrong run state")
+            }
+        case .failed, .cancelled:
+            if source.isOver, machine.source.evidence.processEnd != nil { violate("I6: \(result.word), source dead") }
+            if destination.isRunning { violate("I6: \(result.word), destination runs") }
+            if result.place != .source { violate("I6: \(result.word), place \(result.place)") }
+            // What was not read yet cannot be told.
+            let isRead = pair.pending.allSatisfy { $0.key.side == .destination || $0.value.isEmpty } && !source.isSilent
+            guard isRead, source.isConnected, !source.isExiting else { break }
+            if source.isAlive, let told = result.isRunning, told, !source.isRunning, !source.resumesItself {
+                violate("I6: \(result.word), source told to run")
+            }
+            if source.isAlive, result.isRunning == false, source.isRunning { violate("I6: source told not to run") }
+        case .lost, .ended:
+            if source.isRunning || destination.isRunning { violate("I6: \(result.word), somebody runs") }
+        case .undecided: break
+        default: violate("I5: ended with \(result.word)")
+        }
+    }
+}
