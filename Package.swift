@@ -74,12 +74,14 @@ let package = Package(
             dependencies: ["Commands", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: swiftSettings
         ),
+        .target(name: "CBench", dependencies: ["CJSONC"]),
+        library("BenchSupport"),
         .executableTarget(
             name: "godwit-bench",
             dependencies: [
-                "GuestLab", "QMPTransport", "Controller",
+                "BenchSupport", "CBench", "GuestLab", "QMPTransport", "QMP", "JSONC",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ],
+            ] + nio,
             swiftSettings: swiftSettings
         ),
         tests("JSONCTests", ["JSONC"]),
@@ -94,6 +96,7 @@ let package = Package(
         tests("ControllerTests", ["Controller", "TraceServer"] + nio),
         tests("CommandsTests", ["Commands", "Migration", "Phases"]),
         tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),
+        tests("BenchSupportTests", ["BenchSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )
