@@ -41,7 +41,7 @@ struct BenchOptions: ParsableArguments {
             table.lines.forEach { print($0) }
             print("")
         }
-        fflush(stdout)
+        fflush(nil)
         return tables.allSatisfy(\.isReached)
     }
 }
@@ -63,7 +63,11 @@ enum Machine {
     /// The path of this program.
     static var ownPath: String {
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let length = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress, $0.count) }
+        let length = buffer.withUnsafeMutableBytes { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { chars in
+                chars.baseAddress.map { readlink("/proc/self/exe", $0, chars.count) } ?? -1
+            }
+        }
         return length > 0 ? String(decoding: buffer[..<length], as: UTF8.self) : "godwit-bench"
     }
 }

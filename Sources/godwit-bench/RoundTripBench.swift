@@ -33,7 +33,7 @@ struct RoundTripBench {
                 let log = directory.file("python.log")
                 let child = try ChildProcess(
                     [options.python, script, qemu.qmpPath, String(tripsPerRun)], output: log, error: log)
-                if child.waitForExit(timeout: .seconds(60)) == .exited(0) {
+                if try await child.waitForExit(timeout: .seconds(60)) == .exited(0) {
                     pythonRun = (BenchFile.text(log) ?? "").split(separator: "\n").compactMap { Double($0) }
                 } else {
                     pythonProblem = "failed: \((BenchFile.text(log) ?? "").suffix(200))"
