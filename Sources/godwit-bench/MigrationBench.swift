@@ -78,7 +78,14 @@ struct MigrationBench {
             throw ValidationError("\(arguments.prefix(2).joined(separator: " ")) failed: \(BenchFile.text(log) ?? "")")
         }
         source.waitForExit(timeout: .seconds(2))
-        let logs = [source, destination].map { QEMUTraceLog(BenchFile.bytes($0.tracePath) ?? []) }
+        // RESUME is told a moment before the run state is logged.
+        var found: MigrationTimes?
+        for _ in 0..<200 {
+            let logs = [source, destination].map { QEMUTraceLog(BenchFile.bytes($0.tracePath) ?? []) }
+            found = MigrationTimes(source: logs[0], destination: logs[1])
+            if found != nil { break }
+            usleep(2000)
+        }
         if let keep = options.keep {
             mkdir(keep, 0o755)
             for path in [source.tracePath, destination.tracePath, log] {
@@ -86,7 +93,7 @@ struct MigrationBench {
                 BenchFile.write("\(keep)/\(kind)-\(name)", BenchFile.bytes(path) ?? [])
             }
         }
-        guard let times = MigrationTimes(source: logs[0], destination: logs[1]) else {
+        guard let times = found else {
             throw ValidationError("the logs of QEMU do not show a migration: \(BenchFile.text(log) ?? "")")
         }
         return Run(kind: kind, times: times, spawned: spawned, exited: exited, memoryKiB: memory, threads: threads)
