@@ -13,10 +13,25 @@ public struct FakeNetwork: Sendable {
     /// Whether there was a moment in which two modelled guests executed at once.
     public private(set) var ranTwice = false
 
+    /// What happened at all fakes, in one order.
+    public private(set) var history: [Entry] = []
+
+    private var noted: [Int]
     private var streams: [Int: Int] = [:]
 
+    /// What happened at one fake.
+    public struct Entry: Hashable, Sendable {
+        /// The fake's number.
+        public var fake: Int
+        /// What happened.
+        public var note: FakeNote
+    }
+
     /// A network of these.
-    public init(_ fakes: [FakeQEMU]) { self.fakes = fakes }
+    public init(_ fakes: [FakeQEMU]) {
+        self.fakes = fakes
+        noted = fakes.map { _ in 0 }
+    }
 
     /// A source and a destination that listens nowhere yet.
     public init(source: FakeQEMU, destination: FakeQEMU) { self.init([source, destination]) }
@@ -51,6 +66,7 @@ public struct FakeNetwork: Sendable {
         guard fakes.indices.contains(fake) else { return [] }
         var effects: [Effect] = []
         var pending = body(&fakes[fake]).map { (fake, $0) }
+        look()
         while !pending.isEmpty {
             let (index, action) = pending.removeFirst()
             switch action {
@@ -77,13 +93,18 @@ public struct FakeNetwork: Sendable {
                     pending += fakes[other].otherSideProgressed(to: count, at: now).map { (other, $0) }
                 }
             }
-            noteRunning()
+            look()
         }
-        noteRunning()
+        look()
         return effects
     }
 
-    private mutating func noteRunning() {
+    private mutating func look() {
+        for index in fakes.indices {
+            let notes = fakes[index].notes
+            history += notes[noted[index]...].map { Entry(fake: index, note: $0) }
+            noted[index] = notes.count
+        }
         if fakes.count(where: { $0.model?.isGuestRunning ?? false }) > 1 { ranTwice = true }
     }
 }
