@@ -35,7 +35,7 @@ build: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit
 
 install: build
-	install -D -m 755 .build/release/godwit '$(DESTDIR)$(PREFIX)/bin/godwit'
+	install -D -s -m 755 .build/release/godwit '$(DESTDIR)$(PREFIX)/bin/godwit'
 
 bench: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit

@@ -27,6 +27,9 @@ public struct MigrateCommand: AsyncParsableCommand {
             where the guest is.
 
             Sizes take B, kB, MB, GB, TB (thousands) or KiB, MiB, GiB, TiB (1024), times take ms, s, min, h.
+
+            Exit codes:
+            \(CommandOutcome.allCases.map { "  \($0.rawValue)  \($0.meaning)" }.joined(separator: "\n"))
             """)
 
     @Option(name: .long, help: ArgumentHelp("The QMP socket of the QEMU the guest leaves.", valueName: "qmp-socket"))

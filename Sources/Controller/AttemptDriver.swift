@@ -1,5 +1,6 @@
 internal import Glibc
 import JSONC
+import Logging
 import Migration
 import MigrationQMP
 import NIOCore
@@ -91,7 +92,10 @@ final class AttemptDriver {
         }
         let time = journal.now
         var value: JSONObject = ["do": .string(request.rawValue), "origin": .string(origin.rawValue)]
-        if request == .migrate { value["uri"] = .string(configuration.options.uri) }
+        if request == .migrate {
+            value["uri"] = .string(configuration.options.uri)
+            if configuration.options.isPausedIntended { value["paused"] = true }
+        }
         let sequence = journal.record("request", nil, .object(value), at: time)
         enqueue(.request(request, origin), sequence: sequence, at: time)
     }
@@ -115,6 +119,7 @@ final class AttemptDriver {
     func problem(_ side: Side, _ error: QMPError) {
         let time = journal.now
         journal.record("mark", side, .string("problem: \(error.message)"), at: time)
+        configuration.logger.warning("\(error.message)", metadata: metadata(side))
         told.append(.notice("\(side.rawValue): \(error.message)", at: time))
     }
 
@@ -151,6 +156,7 @@ final class AttemptDriver {
     private func journalFailed(_ error: TraceError) {
         guard !isJournalBroken else { return }
         isJournalBroken = true
+        configuration.logger.error("the journal cannot be written: \(error)")
         told.append(.notice("the journal cannot be written: \(error)", at: journal.now))
     }
 
@@ -219,6 +225,7 @@ final class AttemptDriver {
             enqueue(.fact(side, .unkillable(failure)), sequence: sequence, at: time)
             return
         }
+        configuration.logger.warning("killing QEMU", metadata: metadata(side))
         journal.record(
             "kill", side, ["signal": 9, "pid": .integer(Int64(monitor(side).identity?.peer?.pid ?? 0))], at: time)
         watch(side)
@@ -238,6 +245,8 @@ final class AttemptDriver {
             let sequence = journal.record("monitor", monitor.side, "lost", at: time)
             enqueue(.fact(monitor.side, .monitor(.lost)), sequence: sequence, at: time)
         }
+        configuration.logger.notice(
+            "monitor lost: \(error?.message ?? "closed")", metadata: metadata(monitor.side))
         watch(monitor.side)
         guard !isOver else { return }
         // The process may live on with another client, or accept us again.
@@ -271,6 +280,10 @@ final class AttemptDriver {
         let sequence = journal.record("process", side, ["gone": true], at: time)
         enqueue(.fact(side, .process(.gone)), sequence: sequence, at: time)
         return true
+    }
+
+    private func metadata(_ side: Side) -> Logger.Metadata {
+        ["attempt": "\(configuration.options.attempt)", "side": "\(side.rawValue)"]
     }
 
     // MARK: Ending

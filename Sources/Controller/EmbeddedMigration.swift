@@ -1,5 +1,6 @@
 internal import Glibc
 import JSONC
+public import Logging
 public import Migration
 public import NIOCore
 public import Phases
@@ -27,6 +28,8 @@ public struct MigrationConfiguration: Sendable {
     public var destinationLog: String?
     /// A socket file that was made for this attempt's stream and is removed with it.
     public var temporarySocket: String?
+    /// Hears of lost monitors, broken journals and kills. Silent by default: what an attempt does is told as events.
+    public var logger = Logger(label: "godwit", factory: { _ in SwiftLogNoOpLogHandler() })
     /// How the monitors are spoken to.
     public var qmp = QMPConfiguration()
 
