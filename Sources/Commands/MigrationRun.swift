@@ -21,6 +21,8 @@ struct MigrationRun {
     let presentation: Presentation
 
     func run() async throws -> CommandOutcome {
+        // Before anything is begun: from here on a Ctrl-C finds somebody who tidies up.
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let (events, continuation) = AsyncStream.makeStream(of: AttemptEvent.self)
         let migration: EmbeddedMigration
@@ -30,8 +32,8 @@ struct MigrationRun {
             return fail(error)
         }
         let reporting = Task { await report(events) }
-        let signals = Task { await cancelOnSignal(migration) }
-        defer { signals.cancel() }
+        let cancelling = Task { await cancel(migration, on: signals) }
+        defer { cancelling.cancel() }
         do {
             let result = try await migration.result()
             continuation.finish()
@@ -59,9 +61,9 @@ struct MigrationRun {
     }
 
     /// Ctrl-C cancels and waits; more of them say what leaving would mean, and then leave.
-    private func cancelOnSignal(_ migration: EmbeddedMigration) async {
+    private func cancel(_ migration: EmbeddedMigration, on signals: UnixSignalsSequence) async {
         var count = 0
-        for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup) {
+        for await _ in signals {
             count += 1
             switch count {
             case 1:
