@@ -11,11 +11,12 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build install lint bench clean deps swift-version
+.PHONY: help demo test check-live build install lint bench clean deps swift-version
 
 help:
 	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
 	@echo 'make test      build, lint, run all tests, live migrations included'
+	@echo 'make check-live  the live migrations, the wider ones too (some minutes)'
 	@echo 'make build     build for release: .build/release/godwit'
 	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
 	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
@@ -30,6 +31,10 @@ demo: swift-version deps
 test: swift-version deps lint
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --disable-xctest
+
+check-live: swift-version deps
+	$(SWIFT) build --build-tests
+	GODWIT_LIVE=all $(SWIFT) test --skip-build --disable-xctest --filter LiveTests
 
 build: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit

@@ -100,5 +100,34 @@ extension MigrationTests {
             try lab.expectGuest(runsOn: .source)
             try lab.expectNextMigrationWorks()
         }
+
+        /// A stop for a deadline is no pause of the user's: the guest that stays goes on.
+        @Test func afterTheDeadlinePausedTheGuest() throws {
+            let lab = try MigrationLab()
+            let run = try lab.migrateSlowly(["--timeout", "700ms", "--timeout-action", "pause-guest"])
+            try eventually("the guest is stopped") { try lab.sourceMonitor.runState() != "running" }
+            run.interrupt()
+            let outcome = try run.finish()
+            try lab.expect(outcome, code: 11, says: "cancelled: the guest runs on the source")
+            try lab.expectNextMigrationWorks()
+        }
+
+        /// The third leaves, says what it does not know, and touches nothing.
+        @Test(Live.wide) func threeTimes() throws {
+            let lab = try MigrationLab()
+            let relay = try lab.relaySource()
+            let run = try lab.migrateSlowly()
+            relay.setRule { _, _ in .hold }
+            run.interrupt()
+            try run.waitForNote("cancelling")
+            run.interrupt()
+            try run.waitForNote("Leaving now would leave behind")
+            run.interrupt()
+            let outcome = try run.finish()
+            #expect(outcome.code == 14, "\(outcome)")
+            #expect(names(in: lab.directory.file("state")).count == 1)
+            #expect(try lab.destinationMonitor.runState() == "inmigrate")
+            try lab.expectGuest(runsOn: .source)
+        }
     }
 }

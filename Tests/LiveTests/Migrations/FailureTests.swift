@@ -17,6 +17,29 @@ extension MigrationTests {
             try lab.expectNextMigrationWorks()
         }
 
+        /// The guest stands still for the deadline's sake, and is not left so.
+        @Test(Live.wide) func theDestinationIsKilledAfterTheDeadlinePausedTheGuest() throws {
+            let lab = try MigrationLab()
+            let run = try lab.migrateSlowly(["--timeout", "700ms", "--timeout-action", "pause-guest"])
+            try eventually("the guest is stopped") { try lab.sourceMonitor.runState() != "running" }
+            lab.destination.kill()
+            let outcome = try run.finish()
+            try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
+            try lab.expectNextMigrationWorks()
+        }
+
+        /// Through a relay the end of a connection proves nothing, and nobody may be killed. The guest never left, so nothing is in doubt.
+        @Test(Live.wide) func theDestinationIsKilledBehindARelay() throws {
+            let lab = try MigrationLab()
+            try lab.relayDestination()
+            let run = try lab.migrateSlowly()
+            lab.destination.kill()
+            let outcome = try run.finish()
+            #expect(outcome.code == 10, "\(outcome)")
+            try lab.expectSettingsRestored()
+            try lab.expectGuest(runsOn: .source)
+        }
+
         /// The destination dies between Prepare and `migrate`: its socket is still there, and nobody listens on it.
         @Test func theConnectionIsRefused() throws {
             let lab = try MigrationLab()

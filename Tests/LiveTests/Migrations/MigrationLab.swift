@@ -35,7 +35,8 @@ final class MigrationLab {
     private var runs = 0
     private var destinations = 1
 
-    /// Boots the guest and starts a destination; `change` alters the destination's options.
+    /// Boots the guest and starts a destination; `change` alters the destination's options. Both have a writable disk on one file, whose lock
+    /// goes with the guest.
     init(
         rate: Int = 8, dirtyMiB: Int = 16, beat: Int = 60, memoryMiB: Int = 96, lastHeartbeat: Int? = nil,
         extra: [String] = [], change: (inout QEMUProcess.Options) -> Void = { _ in }
@@ -47,7 +48,15 @@ final class MigrationLab {
         var options = QEMUProcess.Options(label: "source", image: image)
         options.memoryMiB = memoryMiB
         options.qmpSockets = 2
-        options.extraArguments = extra
+        let data = directory.file("data")
+        guard case let file = open(data, O_CREAT | O_WRONLY, 0o600), file >= 0, ftruncate(file, 1 << 20) == 0,
+            close(file) == 0
+        else { throw SocketError(data) }
+        options.extraArguments =
+            [
+                "-blockdev", "driver=raw,node-name=data,file.driver=file,file.filename=\(data)",
+                "-device", "virtio-blk-pci,id=data-device,drive=data,addr=0x1e",
+            ] + extra
         self.options = options
         source = try QEMUProcess.start(options, in: directory, timeout: .zero)
         var other = options.destination()
@@ -221,6 +230,8 @@ final class MigrationLab {
         #expect(first.hasPrefix(headline), "\(outcome)", sourceLocation: sourceLocation)
         #expect(first.contains("on the source"), "\(outcome)", sourceLocation: sourceLocation)
         try expectSettingsRestored(sourceLocation: sourceLocation)
+        let left = names(in: directory.path).filter { $0.hasSuffix(".sock") }
+        #expect(left.isEmpty, "the stream's socket", sourceLocation: sourceLocation)
         if runs { try expectGuest(runsOn: .source, sourceLocation: sourceLocation) }
     }
 }

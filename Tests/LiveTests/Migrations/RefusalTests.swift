@@ -30,22 +30,22 @@ extension MigrationTests {
             Difference("CPU count", ["CPUs"]) { $0.processors = 2 },
             Difference("machine type", ["machine type", "q35"]) { $0.machine = "q35" },
             Difference("a missing device", ["noise", "the destination has none"]) {
-                $0.extraArguments = block
+                $0.replace(rng, by: [])
             },
             Difference("a further device", ["more", "the source has none"]) {
                 $0.extraArguments += ["-device", "virtio-balloon-pci,id=more"]
             },
             Difference("another device", ["noise", "virtio-balloon"]) {
-                $0.extraArguments = block + ["-device", "virtio-balloon-pci,id=noise,addr=0x9"]
+                $0.replace(rng, by: ["-device", "virtio-balloon-pci,id=noise,addr=0x9"])
             },
             Difference("a bus address", ["noise", "addr"]) {
-                $0.extraArguments = block + rng.map { $0.replacing("addr=0x9", with: "addr=0xa") }
+                $0.replace(rng, by: rng.map { $0.replacing("addr=0x9", with: "addr=0xa") })
             },
             Difference("a block node", ["block node scratch", "1 MiB", "2 MiB"]) {
-                $0.extraArguments = rng + block.map { $0.replacing("1048576", with: "2097152") }
+                $0.replace(block, by: block.map { $0.replacing("1048576", with: "2097152") })
             },
             Difference("a missing block node", ["block node scratch", "the destination has none"]) {
-                $0.extraArguments = rng
+                $0.replace(block, by: [])
             },
         ]
 
@@ -92,7 +92,7 @@ extension MigrationTests {
         @Test func whatMayDiffer() throws {
             let lab = try MigrationLab(extra: Self.arguments) {
                 $0.name = "another-name"
-                $0.extraArguments = Self.arguments + ["-object", "secret,id=unused,data=unused"]
+                $0.extraArguments += ["-object", "secret,id=unused,data=unused"]
             }
             let outcome = try lab.migrate().finish()
             #expect(outcome.code == 0, "\(outcome)")
@@ -147,5 +147,15 @@ extension MigrationTests {
             try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
             #expect(try lab.destinationMonitor.runState() == "inmigrate")
         }
+    }
+}
+
+extension QEMUProcess.Options {
+    /// Puts other arguments in the place of these.
+    fileprivate mutating func replace(_ old: [String], by new: [String]) {
+        guard let start = extraArguments.indices.first(where: { extraArguments[$0...].starts(with: old) }) else {
+            return
+        }
+        extraArguments.replaceSubrange(start..<start + old.count, with: new)
     }
 }

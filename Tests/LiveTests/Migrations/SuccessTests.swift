@@ -110,5 +110,52 @@ extension MigrationTests {
                 source: lab.destination.heartbeatLog(), destination: third.heartbeatLog())
             #expect(found.isUnbroken, "\(found)")
         }
+
+        /// A machine with a bit of everything is equal to its like.
+        @Test(Live.wide) func aRichMachine() throws {
+            let directory = try LabDirectory()
+            let image = try GuestImage.build(in: directory.path)
+            var options = QEMUProcess.Options(label: "source", image: image)
+            options.machine = "q35"
+            options.cpu = "qemu64,+ssse3"
+            options.processors = 2
+            options.uuid = "5f7ad2f6-2cf5-4d43-9a70-3b0b55c0a001"
+            options.extraArguments = [
+                "-object", "memory-backend-ram,id=ram,size=128M", "-machine", "memory-backend=ram",
+                "-device", "pcie-root-port,id=port,chassis=1", "-object", "rng-builtin,id=rng",
+                "-device", "virtio-rng-pci,bus=port,rng=rng", "-device", "virtio-balloon-pci",
+                "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56",
+                "-device", "nec-usb-xhci,id=usb", "-device", "usb-tablet", "-device", "virtio-scsi-pci,id=scsi",
+                "-blockdev", "driver=null-co,node-name=nothing,size=1M", "-device", "scsi-hd,drive=nothing,bus=scsi.0",
+                "-device", "virtio-serial-pci", "-chardev", "null,id=channel",
+                "-device", "virtserialport,chardev=channel,name=org.example.0",
+            ]
+            let source = try QEMUProcess.start(options, in: directory)
+            let destination = try QEMUProcess.start(options.destination(), in: directory)
+            try source.waitForHeartbeat(after: 2)
+            let arguments = ["migrate", "--source", source.qmpPath, "--destination", destination.qmpPath]
+            let outcome = try Godwit(arguments, in: directory, number: 1).finish()
+            #expect(outcome.code == 0, "\(outcome)")
+            try destination.waitForHeartbeat(after: (source.heartbeats().last?.number ?? 0) + 3)
+            let found = HeartbeatLog.continuity(source: source.heartbeatLog(), destination: destination.heartbeatLog())
+            #expect(found.isUnbroken, "\(found)")
+        }
+
+        /// Monitors that write their messages over several lines.
+        @Test(Live.wide) func prettyMonitors() throws {
+            let directory = try LabDirectory()
+            let image = try GuestImage.build(in: directory.path)
+            var options = QEMUProcess.Options(label: "source", image: image)
+            options.prettyQMP = true
+            let source = try QEMUProcess.start(options, in: directory)
+            let destination = try QEMUProcess.start(options.destination(), in: directory)
+            try source.waitForHeartbeat(after: 2)
+            let trace = directory.file("pretty.qmptrace")
+            let arguments = ["migrate", "--source", source.qmpPath, "--destination", destination.qmpPath]
+            let outcome = try Godwit(arguments + ["--trace", trace], in: directory, number: 1).finish()
+            #expect(outcome.code == 0, "\(outcome)")
+            try destination.waitForHeartbeat(after: (source.heartbeats().last?.number ?? 0) + 3)
+            #expect(try readTrace(trace).lastStatus == "completed")
+        }
     }
 }

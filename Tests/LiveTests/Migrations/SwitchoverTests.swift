@@ -65,6 +65,70 @@ extension MigrationTests {
             try lab.expectNextMigrationWorks()
         }
 
+        @Test(Live.wide) func theDestinationIsKilledBeforeTheSwitchover() throws {
+            let lab = try MigrationLab()
+            let relay = try lab.relaySource()
+            relay.hold(from: #""status": "pre-switchover""#)
+            let run = try lab.migrate()
+            try relay.awaitHeld()
+            lab.destination.kill()
+            relay.release()
+            let outcome = try run.finish()
+            try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
+            try lab.expectDestinationEnded()
+            try lab.expectNextMigrationWorks()
+        }
+
+        /// Somebody else let the destination run. What it did there cannot be undone: the source is not continued, whatever follows.
+        @Test func aDestinationThatRanIsNeverRolledBack() throws {
+            let lab = try MigrationLab()
+            let relay = try lab.relaySource()
+            relay.hold(from: #""status": "completed""#)
+            let run = try lab.migrate()
+            try relay.awaitHeld()
+            try lab.destinationMonitor.waitForMigration("completed")
+            try lab.destinationMonitor.execute("cont")
+            let ran = try lab.destination.waitForHeartbeat(after: lab.source.heartbeats().last?.number ?? 0)
+            lab.destination.kill()
+            relay.release()
+            let outcome = try run.finish()
+            #expect([14, 15].contains(outcome.code), "\(outcome)")
+            #expect(try lab.sourceMonitor.runState() == "postmigrate")
+            #expect((lab.source.heartbeats().last?.number ?? 0) < ran.number)
+        }
+
+        /// The same without an accident: it runs, and that is what was wanted.
+        @Test(Live.wide) func aDestinationThatSomebodyElseRan() throws {
+            let lab = try MigrationLab()
+            let relay = try lab.relaySource()
+            relay.hold(from: #""status": "completed""#)
+            let run = try lab.migrate()
+            try relay.awaitHeld()
+            try lab.destinationMonitor.waitForMigration("completed")
+            try lab.destinationMonitor.execute("cont")
+            relay.release()
+            let outcome = try run.finish()
+            #expect(outcome.code == 0, "\(outcome)")
+            try lab.expectGuest(runsOn: .destination)
+        }
+
+        /// `cont` was sent and its reply is lost with a QEMU whose end nobody can see: it cannot be proven that the guest did not run.
+        @Test(Live.wide) func theDestinationIsLostAfterCont() throws {
+            let lab = try MigrationLab()
+            let relay = try lab.relayDestination()
+            relay.setRule { direction, line in
+                direction == .toQEMU && line.contains(#""execute":"cont""#) ? .holdFromHere : .pass
+            }
+            let run = try lab.migrate()
+            try relay.awaitHeld()
+            lab.destination.kill()
+            let outcome = try run.finish()
+            #expect(outcome.code == 14, "\(outcome)")
+            #expect(outcome.output.contains("never let both run"), "\(outcome)")
+            #expect(try lab.sourceMonitor.runState() == "postmigrate")
+            #expect(names(in: lab.directory.file("state")).count == 1, "the journal is kept")
+        }
+
         @Test func theDestinationIsKilledInDevice() throws {
             let lab = try MigrationLab()
             let relay = try lab.relaySource()
