@@ -35,11 +35,11 @@ final class MigrationLab {
     private var runs = 0
     private var destinations = 1
 
-    /// Boots the guest and starts a destination; `change` alters the destination's options. Both have a writable disk on one file, whose lock
-    /// goes with the guest.
+    /// Boots the guest and starts a destination; `change` alters the destination's options. With `disk` both have a writable one on the same
+    /// file, whose lock goes with the guest.
     init(
         rate: Int = 8, dirtyMiB: Int = 16, beat: Int = 60, memoryMiB: Int = 96, lastHeartbeat: Int? = nil,
-        extra: [String] = [], change: (inout QEMUProcess.Options) -> Void = { _ in }
+        disk: Bool = true, extra: [String] = [], change: (inout QEMUProcess.Options) -> Void = { _ in }
     ) throws {
         directory = try LabDirectory()
         image = try GuestImage.build(
@@ -52,11 +52,13 @@ final class MigrationLab {
         guard case let file = open(data, O_CREAT | O_WRONLY, 0o600), file >= 0, ftruncate(file, 1 << 20) == 0,
             close(file) == 0
         else { throw SocketError(data) }
-        options.extraArguments =
-            [
+        if disk {
+            options.extraArguments = [
                 "-blockdev", "driver=raw,node-name=data,file.driver=file,file.filename=\(data)",
                 "-device", "virtio-blk-pci,id=data-device,drive=data,addr=0x1e",
-            ] + extra
+            ]
+        }
+        options.extraArguments += extra
         self.options = options
         source = try QEMUProcess.start(options, in: directory, timeout: .zero)
         var other = options.destination()

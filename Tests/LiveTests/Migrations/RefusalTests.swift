@@ -73,7 +73,7 @@ extension MigrationTests {
 
         /// The commonest mistake, in full: the destination stays usable for the guest that fits.
         @Test func otherMemorySize() throws {
-            let lab = try MigrationLab { $0.memoryMiB = 64 }
+            let lab = try MigrationLab(disk: false) { $0.memoryMiB = 64 }
             let outcome = try lab.migrate().finish()
             #expect(outcome.output.contains("memory: 96 MiB on the source, 64 MiB on the destination"), "\(outcome)")
             try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
@@ -101,7 +101,7 @@ extension MigrationTests {
 
         /// A QEMU that runs, or could, but was not told to wait.
         @Test func theDestinationDoesNotWait() throws {
-            let lab = try MigrationLab { $0.incoming = nil }
+            let lab = try MigrationLab(disk: false) { $0.incoming = nil }
             let outcome = try lab.migrate().finish()
             #expect(outcome.output.contains("-incoming defer"), "\(outcome)")
             try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")

@@ -126,7 +126,8 @@ extension MigrationTests {
                 "-device", "virtio-rng-pci,bus=port,rng=rng", "-device", "virtio-balloon-pci",
                 "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56",
                 "-device", "nec-usb-xhci,id=usb", "-device", "usb-tablet", "-device", "virtio-scsi-pci,id=scsi",
-                "-blockdev", "driver=null-co,node-name=nothing,size=1M", "-device", "scsi-hd,drive=nothing,bus=scsi.0",
+                "-blockdev", "driver=null-co,node-name=nothing,size=1048576", "-device",
+                "scsi-hd,drive=nothing,bus=scsi.0",
                 "-device", "virtio-serial-pci", "-chardev", "null,id=channel",
                 "-device", "virtserialport,chardev=channel,name=org.example.0",
             ]
