@@ -326,7 +326,8 @@ public struct Coordinator: Hashable, Sendable {
             isRunning = destination.isRunning
         case .failed, .cancelled:
             place = .source
-            isRunning = source.isRunning
+            // What was last seen of it before its monitor was lost is nothing to vouch for.
+            isRunning = source.monitor == .connected ? source.isRunning : nil
         case .lost, .ended: place = .nowhere
         default: break
         }

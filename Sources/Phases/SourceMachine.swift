@@ -135,7 +135,9 @@ public struct SourceMachine: Hashable, Sendable {
 
     private mutating func failBegin(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
         state = .done
-        return [.disarm(.begin)] + core.finishJob() + [.answer(.begin, .failed(StepError(kind, why)))]
+        return [.disarm(.begin), .disarm(.sourceMonitor)] + core.finishJob() + [
+            .answer(.begin, .failed(StepError(kind, why)))
+        ]
     }
 
     /// Perform: configure, migrate, watch.
@@ -378,7 +380,6 @@ public struct SourceMachine: Hashable, Sendable {
         guard monitor == .connected else {
             core.isPolling = false
             switch state {
-            case .beginning: return failBegin("the source's monitor was lost", kind: .failed)
             case .idle, .begun, .done: return []
             case .ending(.quitting) where isQuitHeard, .ending(.killing) where isQuitHeard:
                 return finish(.confirm, .done(confirmed))
@@ -401,11 +402,17 @@ public struct SourceMachine: Hashable, Sendable {
         case .resuming:
             state = .resuming(.asking)
             return [.disarm(.sourceMonitor), core.send(.queryStatus)]
+        case .beginning: return [.disarm(.sourceMonitor)] + failIfGathering()
         case .ending(.statistics): return [.disarm(.sourceMonitor), core.send(.queryMigrate)]
         case .ending(.keeping): return finish(.confirm, .failed(notRestored))
         case .ending: return [.disarm(.sourceMonitor), core.send(.quit)]
-        case .idle, .beginning, .begun, .done: return []
+        case .idle, .begun, .done: return []
         }
+    }
+
+    /// The first connection is how it begins; another one has lost the answers of the one before.
+    private mutating func failIfGathering() -> [Effect] {
+        evidence.events.has(.monitorLost) ? failBegin("the source's monitor was lost", kind: .failed) : []
     }
 
     /// What happened while nobody listened is gone; what is, can be asked.
@@ -701,6 +708,7 @@ public struct SourceMachine: Hashable, Sendable {
                 StepError(.unproven, "the source's monitor is lost and its QEMU was not seen to end"))
         // Ending a QEMU has waits of its own, which do without the monitor.
         case (.sourceMonitor, .ending) where !options.keepsSource: return []
+        case (.sourceMonitor, .beginning): return failBegin("the source's monitor is lost", kind: .failed)
         case (.sourceMonitor, .resuming), (.sourceMonitor, .ending):
             return finish(.confirm, .failed(StepError(.unproven, "the source's monitor is lost")))
         default: return []

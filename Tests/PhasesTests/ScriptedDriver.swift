@@ -85,6 +85,27 @@ struct ScriptedDriver {
 
     // MARK: Running
 
+    /// The effects of the last input that had any.
+    private(set) var lastEffects: [Effect] = []
+    /// The input that ended it.
+    private(set) var endedAt = 0
+    private var tick: Int?
+    private var condition: (Fault, (ScriptedDriver) -> Bool)?
+
+    /// A tick right after an input, whatever else is to be read.
+    mutating func tickAfter(_ input: Int) { tick = input }
+
+    /// Something befalls as soon as something is so.
+    mutating func befall(_ fault: Fault, when condition: @escaping (ScriptedDriver) -> Bool) {
+        self.condition = (fault, condition)
+    }
+
+    /// Runs until something is so.
+    mutating func run(until condition: (ScriptedDriver) -> Bool) {
+        take(.request(.migrate, .operator))
+        while !isFinished, !condition(self), step() {}
+    }
+
     /// Runs to the end.
     mutating func run() {
         take(.request(.migrate, .operator))
@@ -106,6 +127,14 @@ struct ScriptedDriver {
     }
 
     private mutating func step() -> Bool {
+        if let at = tick, inputs >= at {
+            tick = nil
+            take(.tick)
+        }
+        if let (fault, condition) = condition, condition(self) {
+            self.condition = nil
+            befall(fault)
+        }
         for side in reconnects.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             reconnects[side, default: 0] -= 1
             if reconnects[side] == 0 {
@@ -176,8 +205,11 @@ struct ScriptedDriver {
         if wasOver, !effects.isEmpty {
             violate("I4: after the end \(input) led to \(effects)")
         }
+        if !effects.isEmpty { lastEffects = effects }
         execute(effects)
-        for fault in faults.removeValue(forKey: inputs) ?? [] { befall(fault) }
+        for moment in faults.keys.filter({ $0 <= inputs }).sorted() {
+            for fault in faults.removeValue(forKey: moment) ?? [] { befall(fault) }
+        }
         checkTruth()
     }
 
@@ -218,7 +250,9 @@ struct ScriptedDriver {
             case .disarm(let deadline): armed[deadline] = nil
             case .kill(let side): pair.kill(side)
             case .publish(let status, _): published.append(status)
-            case .finished: isFinished = true
+            case .finished:
+                isFinished = true
+                endedAt = inputs
             case .call, .answer, .phase, .persist: break
             }
         }
@@ -297,7 +331,7 @@ struct ScriptedDriver {
             if result.place != .source { violate("I6: \(result.word), place \(result.place)") }
             // What was not read yet cannot be told.
             let isRead = pair.pending.allSatisfy { $0.key.side == .destination || $0.value.isEmpty } && !source.isSilent
-            guard isRead, source.isConnected, !source.isExiting else { break }
+            guard isRead, source.isConnected, !source.isExiting, pair.script.droppedEvents.isEmpty else { break }
             if source.isAlive, let told = result.isRunning, told, !source.isRunning, !source.resumesItself {
                 violate("I6: \(result.word), source told to run")
             }

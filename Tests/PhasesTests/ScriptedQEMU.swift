@@ -101,12 +101,16 @@ struct Script: Hashable {
     var runsByItself = false
     /// The source says completed before the destination does.
     var isSourceFirst = false
+    /// How much happens elsewhere before the destination has loaded what it got.
+    var loadingTurns = 0
     /// Device state is never read by the destination.
     var isDeviceStuck = false
     /// The destination cannot load what it gets.
     var failsLoading = false
     /// A cancel while device state is sent comes too late.
     var isCancelTooLate = false
+    /// The copy goes on for ever while the guest runs.
+    var failsToConverge = false
     /// A yank does nothing.
     var isYankDeaf = false
     /// Processes that cannot be killed.
@@ -330,6 +334,10 @@ struct ScriptedPair: Hashable {
             // A load that fails does so on the first pages.
             if destination.isSilent || (script.failsLoading && destination.status == .active) { return false }
             source.passes -= 1
+            if script.failsToConverge, source.runState == .running {
+                // A QEMU that is asked for nothing says nothing new.
+                return false
+            }
             if source.passes > 0 {
                 emit(.source, .event(.pass(Int64(source.passes))))
             } else {
@@ -358,6 +366,9 @@ struct ScriptedPair: Hashable {
 
     private mutating func sendDevices() -> Bool {
         if destination.hasEverything {
+            // The return path brings the destination's word that it has loaded everything.
+            if destination.status != .completed, !destination.isOver { return false }
+            if destination.status != .completed { return fail("the return path broke") }
             say(.source, .completed)
             return true
         }
@@ -394,6 +405,10 @@ struct ScriptedPair: Hashable {
         }
         guard destination.status == .active else { return false }
         if destination.hasEverything {
+            if script.loadingTurns > 0 {
+                script.loadingTurns -= 1
+                return true
+            }
             destination.runState = .paused
             if destination.startsByItself || script.runsByItself { run(.destination) }
             say(.destination, .completed)
