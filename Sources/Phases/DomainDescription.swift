@@ -161,9 +161,9 @@ extension DomainDescription {
                 unmatched.append(device)
             }
         }
-        // An id may differ: the stream knows a device by its type and its place on the bus.
+        // An id may differ, and the board's devices are numbered as they are made: the stream knows a device by its type and its place on the bus.
         unmatched.removeAll { device in
-            guard !device.properties.isEmpty,
+            guard
                 let index = theirs.firstIndex(where: { $0.type == device.type && $0.properties == device.properties })
             else { return false }
             theirs.remove(at: index)
