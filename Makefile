@@ -30,6 +30,7 @@ demo: swift-version deps
 
 test: swift-version deps lint
 	$(SWIFT) build --build-tests
+	@! ldd .build/debug/godwit | grep -E 'libFoundation(Networking|XML)?\.so' || { echo 'godwit links the full Foundation' >&2; exit 1; }
 	$(SWIFT) test --skip-build --disable-xctest
 
 check-live: swift-version deps
