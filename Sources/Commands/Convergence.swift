@@ -22,7 +22,7 @@ enum Convergence: Hashable {
         }
         let rate = megabits * 1e6 / 8
         let dirty = Double(pages) * Double(page)
-        if dirty < rate * 0.95 {
+        if dirty < rate * 0.9 {
             self = .arrives(milliseconds: Double(remaining) / (rate - dirty) * 1000)
             return
         }

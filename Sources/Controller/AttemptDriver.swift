@@ -291,7 +291,7 @@ final class AttemptDriver {
     private func finish(_ result: AttemptResult) {
         guard !isOver else { return }
         var result = result
-        if result.word != .completed, let log = configuration.destinationLog {
+        if [.failed, .undecided, .lost].contains(result.word), let log = configuration.destinationLog {
             result.error = explained(result.error, by: log)
         }
         let time = journal.now
