@@ -201,22 +201,24 @@ public struct Evidence: Hashable, Sendable {
     ) {
         guard word != .none else { return }
         events.note(EventKind(word: word), from: source, payload: word.rawValue, sequence: sequence, at: time)
-        guard let last = words.last else {
-            words.append(WordNote(word: word, sequence: sequence, source: source))
-            return
-        }
-        // QEMU changes the word first and sends the event afterwards, without a lock around both: an event can be older than what is known.
-        let isBehind =
-            (last.word.isTerminal && !word.isTerminal && source == .event && !recoversFromEnd(word))
-            || (last.word == .cancelling && !word.isTerminal)
-            || (last.source == .query && source == .event && word.isEarlier(than: last.word))
-        guard last.word != word, !isBehind else { return }
+        guard !isBehind(word, from: source) else { return }
         words.append(WordNote(word: word, sequence: sequence, source: source))
         let isLeaving = word == .preSwitchover || word == .device || word == .completed
         if side == .source, isLeaving, isRunning == true {
             // The STOP that goes before these words was missed.
             note(running: false, from: source, sequence: sequence, at: time)
         }
+    }
+
+    /// Whether a word is no news. QEMU changes the word first and sends the event afterwards, without a lock around both: an event can be older
+    /// than what is known.
+    private func isBehind(_ word: StatusWord, from source: ObservationSource) -> Bool {
+        guard let last = words.last else { return false }
+        if last.word == word { return true }
+        if last.word == .cancelling, !word.isTerminal { return true }
+        guard source == .event else { return false }
+        if last.word.isTerminal, !word.isTerminal { return !recoversFromEnd(word) }
+        return last.source == .query && word.isEarlier(than: last.word)
     }
 
     /// Whether a word may honestly follow an ending: a repeated attempt on a listening destination starts over with `setup`.
