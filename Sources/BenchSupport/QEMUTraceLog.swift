@@ -32,12 +32,14 @@ public struct QEMUTraceLog: Hashable, Sendable {
         }?.microseconds
     }
 
-    /// When the first command of all reached the monitor.
-    public var firstCommand: Int64? { entries.first { $0.text.hasPrefix("handle_qmp_command ") }?.microseconds }
+    /// When the first command at or after this time reached the monitor.
+    public func firstCommand(since time: Int64 = 0) -> Int64? {
+        entries.first { $0.text.hasPrefix("handle_qmp_command ") && $0.microseconds >= time }?.microseconds
+    }
 
-    /// How many commands reached the monitor before this time.
-    public func commands(before time: Int64) -> Int {
-        entries.count { $0.text.hasPrefix("handle_qmp_command ") && $0.microseconds < time }
+    /// How many commands reached the monitor from one time until another.
+    public func commands(since start: Int64 = 0, before time: Int64) -> Int {
+        entries.count { $0.text.hasPrefix("handle_qmp_command ") && $0.microseconds >= start && $0.microseconds < time }
     }
 
     /// When the migration first had this status.
@@ -78,14 +80,14 @@ public struct MigrationTimes: Hashable, Sendable {
     /// The controller's share of the pause.
     public var gap: Int64 { toContinue + toRun }
 
-    /// `nil` if one of the moments is not in the logs: there was no complete migration.
-    public init?(source: QEMUTraceLog, destination: QEMUTraceLog) {
+    /// `nil` if one of the moments is not in the logs: there was no complete migration. Commands before `start` are somebody else's.
+    public init?(source: QEMUTraceLog, destination: QEMUTraceLog, since start: Int64 = 0) {
         guard let held = source.status("pre-switchover"), let went = source.command("migrate-continue"),
             let left = source.status("completed"), let arrived = destination.status("completed"),
             let run = destination.command("cont"), let running = destination.runState("running"),
             let stopped = source.runState("finish-migrate"), let migrate = source.command("migrate"),
-            let listen = destination.command("migrate-incoming"), let here = source.firstCommand,
-            let there = destination.firstCommand
+            let listen = destination.command("migrate-incoming"), let here = source.firstCommand(since: start),
+            let there = destination.firstCommand(since: start)
         else { return nil }
         toContinue = went - held
         toRun = run - max(left, arrived)
@@ -95,6 +97,7 @@ public struct MigrationTimes: Hashable, Sendable {
         self.migrate = migrate
         self.running = running
         quit = source.command("quit")
-        commandsBefore = source.commands(before: migrate) + destination.commands(before: migrate)
+        commandsBefore =
+            source.commands(since: start, before: migrate) + destination.commands(since: start, before: migrate)
     }
 }

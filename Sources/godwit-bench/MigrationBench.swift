@@ -82,7 +82,7 @@ struct MigrationBench {
         var found: MigrationTimes?
         for _ in 0..<200 {
             let logs = [source, destination].map { QEMUTraceLog(BenchFile.bytes($0.tracePath) ?? []) }
-            found = MigrationTimes(source: logs[0], destination: logs[1])
+            found = MigrationTimes(source: logs[0], destination: logs[1], since: spawned)
             if found != nil { break }
             usleep(2000)
         }
