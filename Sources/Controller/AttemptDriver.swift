@@ -17,7 +17,7 @@ final class AttemptDriver {
     let eventLoop: any EventLoop
     let journal: Journal
     private let configuration: MigrationConfiguration
-    private let cache: FeatureCache
+    private let features: KnownFeatures
     private var machine: AttemptMachine
     private lazy var source = Monitor(
         side: .source, address: configuration.source, configuration: configuration.qmp, driver: self)
@@ -31,6 +31,9 @@ final class AttemptDriver {
     private var told: [AttemptEvent] = []
     private let tell: @Sendable (AttemptEvent) -> Void
     private let promise: EventLoopPromise<AttemptResult>
+    private let rehearsal = Rehearsal()
+    private var hasRehearsed = false
+    private var isFlushDue = false
     private var hasBegun = false
     private var isOver = false
 
@@ -43,7 +46,7 @@ final class AttemptDriver {
         self.eventLoop = eventLoop
         self.promise = promise
         self.tell = tell
-        cache = FeatureCache(directory: configuration.cacheDirectory)
+        features = KnownFeatures(cache: FeatureCache(directory: configuration.cacheDirectory))
         machine = AttemptMachine(options: configuration.options)
     }
 
@@ -109,6 +112,31 @@ final class AttemptDriver {
         }
     }
 
+    /// Goes once, in thought, through what the guest will have to wait for later.
+    private func rehearse(_ part: Rehearsal.Part) {
+        guard !isOver, machine.source.evidence.triggers[.migrate]?.state == .accepted else { return }
+        hasRehearsed = true
+        rehearsal.run(part, machine, sequence: journal.lastSequence, at: journal.now)
+    }
+
+    /// When to do so: whenever QEMU is busy with something that takes longer than the rehearsal and nothing is due from us.
+    private func rehearse(after input: Input) {
+        switch input {
+        case .fact(.source, .event(.stop)):
+            // It waits for its devices and syncs dirty memory now, a millisecond at least.
+            if case .copying = machine.source.evidence.stage { rehearse(.toContinue) }
+        case .fact(.source, .event(.migration(.device))):
+            // It sends the rest of memory and its devices, and the destination loads them.
+            rehearse(.toRun)
+        default:
+            if !hasRehearsed, case .copying = machine.source.evidence.stage, machine.source.evidence.events.has(.active)
+            {
+                rehearse(.toContinue)
+                rehearse(.toRun)
+            }
+        }
+    }
+
     func unanswered(_ side: Side, _ command: Command, _ error: QMPError) {
         let time = journal.now
         let sequence = journal.record("timeout", side, .string("reply to \(command.name)"), at: time)
@@ -133,7 +161,9 @@ final class AttemptDriver {
     private func drain() {
         guard !isDraining else { return }
         isDraining = true
+        var last: Input?
         while let next = inputs.popFirst() {
+            last = next.input
             if case .fact(_, .reply(.queryMigrate, .migration(let sample))) = next.input, sample.totalBytes != nil {
                 told.append(.sample(sample, at: next.time))
             }
@@ -144,9 +174,11 @@ final class AttemptDriver {
         flush()
         told.forEach(tell)
         told = []
+        if let last { rehearse(after: last) }
     }
 
     private func flush() {
+        isFlushDue = false
         do throws(TraceError) { try journal.flush() } catch { journalFailed(error) }
     }
 
@@ -164,12 +196,15 @@ final class AttemptDriver {
 
     private func carryOut(_ effect: Effect) {
         switch effect {
-        case .send(let side, let command, let outOfBand): monitor(side).send(command, outOfBand: outOfBand)
-        case .survey(let side): monitor(side).survey(cache: cache)
+        case .send(let side, let command, let outOfBand):
+            if isFlushDue { flush() }
+            monitor(side).send(command, outOfBand: outOfBand)
+        case .survey(let side): monitor(side).survey(features)
         case .persist(let persisted):
             let record = persisted.record
             journal.record(record.member, record.side, record.value, at: journal.now)
-            flush()
+            // Written before the next act outside of this process, together with whatever else is recorded until then.
+            isFlushDue = true
         case .call(let step, let cookie):
             journal.record("call", step.side, step.callJSON(cookie), at: journal.now)
         case .answer(let step, let result):
@@ -187,7 +222,9 @@ final class AttemptDriver {
             told.append(.phase(move, at: time))
         case .arm(let deadline, let milliseconds): arm(deadline, milliseconds)
         case .disarm(let deadline): disarm(deadline)
-        case .kill(let side): kill(side)
+        case .kill(let side):
+            if isFlushDue { flush() }
+            kill(side)
         case .finished(let result): finish(result)
         }
     }

@@ -27,6 +27,9 @@ final class Monitor: QMPObserver {
     /// Keeps the driver until the connection has said its last word.
     private var retained: AttemptDriver?
     private var walk: SurveyWalk?
+    private var binary: String?
+    /// Whether the other QEMU, of the same binary, is asked what both can do.
+    private var borrowsFeatures = false
 
     init(side: Side, address: QMPAddress, configuration: QMPConfiguration, driver: AttemptDriver) {
         self.side = side
@@ -91,31 +94,56 @@ final class Monitor: QMPObserver {
     // MARK: Survey
 
     /// Reads what this QEMU is made of.
-    func survey(cache: FeatureCache) {
+    func survey(_ features: KnownFeatures) {
         guard let greeting, let connection else { return }
-        let known = identity?.binaryKey.flatMap { cache.features(of: $0) }
+        binary = identity?.binaryKey
+        let known: QEMUFeatures?
+        borrowsFeatures = false
+        switch features.access(binary) {
+        case .known(let found): known = found
+        case .ask: known = nil
+        case .wait:
+            // The schema is 200 kB and QEMU takes 20 ms to write it: of two QEMUs of one binary, one is enough.
+            borrowsFeatures = true
+            known = QEMUFeatures()
+        }
         var walk = SurveyWalk(
             version: QEMUVersion(greeting), features: known, hasOutOfBand: connection.hasOutOfBand)
         let first = walk.start()
         self.walk = walk
-        first.forEach { ask($0, cache) }
+        first.forEach { ask($0, features) }
     }
 
-    private func ask(_ query: SurveyWalk.Query, _ cache: FeatureCache) {
+    private func ask(_ query: SurveyWalk.Query, _ features: KnownFeatures) {
         submit(query.request, command: nil) { [unowned self] result, sequence, time in
             guard let next = walk?.answered(query, result) else { return }
-            next.forEach { ask($0, cache) }
+            next.forEach { ask($0, features) }
             guard let outcome = walk?.outcome else { return }
-            if let features = walk?.learnedFeatures, let key = identity?.binaryKey { cache.store(features, of: key) }
+            let learned = walk?.learnedFeatures
             walk = nil
             switch outcome {
-            case .success(var survey):
-                survey.isProcessWatched = identity?.hasEnded != nil
-                survey.description.commandLine = identity?.commandLine.map(Secrets.masking)
-                driver.enqueue(.surveyed(side, survey), sequence: sequence, at: time)
+            case .success(let survey): surveyed(survey, features, sequence, time)
             case .failure(let error):
                 driver.enqueue(.surveyFailed(side, error.description), sequence: sequence, at: time)
             }
+            if let learned { features.learned(learned, of: binary) }
+        }
+    }
+
+    private func surveyed(_ survey: Survey, _ features: KnownFeatures, _ sequence: Int, _ time: Instant) {
+        var survey = survey
+        survey.isProcessWatched = identity?.hasEnded != nil
+        survey.description.commandLine = identity?.commandLine.map(Secrets.masking)
+        guard borrowsFeatures else {
+            driver.enqueue(.surveyed(side, survey), sequence: sequence, at: time)
+            return
+        }
+        features.whenKnown(binary) { [weak self] found in
+            guard let self else { return }
+            survey.features.hasExitOnError = found.hasExitOnError
+            survey.features.hasYank = found.hasYank
+            let now = driver.journal.now
+            driver.enqueue(.surveyed(side, survey), sequence: driver.journal.lastSequence, at: now)
         }
     }
 

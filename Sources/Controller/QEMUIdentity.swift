@@ -55,6 +55,12 @@ struct QEMUIdentity: Sendable {
         guard name.hasPrefix("qemu-") || name.hasPrefix("qemu_") || name == "qemu" else {
             return "its executable is \(executable)"
         }
+        // Nearly always the path is the very one that it was bound to, and then nothing has to be resolved.
+        if let inodes = listeningInodes(of: socketPath, process: peer.pid, isExact: true), !inodes.isEmpty,
+            holds(inodes, process: peer.pid)
+        {
+            return nil
+        }
         guard let inodes = listeningInodes(of: socketPath, process: peer.pid), !inodes.isEmpty else {
             return "no listening socket of it is bound to \(socketPath)"
         }
@@ -63,19 +69,21 @@ struct QEMUIdentity: Sendable {
     }
 
     /// The inodes of the listening sockets that are bound to the path, seen from the process's network namespace.
-    private static func listeningInodes(of path: String, process: Int32) -> Set<String>? {
+    private static func listeningInodes(of path: String, process: Int32, isExact: Bool = false) -> Set<String>? {
         guard let table = contents("/proc/\(process)/net/unix") else { return nil }
         var inodes: Set<String> = []
-        let wanted = resolved(path)
+        let wanted = isExact ? path : resolved(path)
+        let end = Array(" \(path)".utf8)
         for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
+            if isExact, !line.suffix(end.count).elementsEqual(end) { continue }
             let fields = String(decoding: line, as: UTF8.self).split(
                 separator: " ", maxSplits: 7, omittingEmptySubsequences: true)
             // Num RefCount Protocol Flags Type St Inode Path; flag 0x10000 is "accepts connections".
             guard fields.count == 8, let flags = UInt32(fields[3], radix: 16), flags & 0x10000 != 0 else { continue }
             let bound = String(fields[7])
             let isSame =
-                bound == path || resolved(bound) == wanted
-                || (!bound.hasPrefix("/") && resolved("/proc/\(process)/cwd/\(bound)") == wanted)
+                bound == path || (!isExact && resolved(bound) == wanted)
+                || (!isExact && !bound.hasPrefix("/") && resolved("/proc/\(process)/cwd/\(bound)") == wanted)
             if isSame { inodes.insert(String(fields[6])) }
         }
         return inodes
