@@ -122,8 +122,8 @@ extension MigrationTests {
             options.uuid = "5f7ad2f6-2cf5-4d43-9a70-3b0b55c0a001"
             options.extraArguments = [
                 "-object", "memory-backend-ram,id=ram,size=128M", "-machine", "memory-backend=ram",
-                "-device", "pcie-root-port,id=port,chassis=1", "-object", "rng-builtin,id=rng",
-                "-device", "virtio-rng-pci,bus=port,rng=rng", "-device", "virtio-balloon-pci",
+                "-device", "pcie-root-port,id=slot1,chassis=1", "-object", "rng-builtin,id=rng",
+                "-device", "virtio-rng-pci,bus=slot1,rng=rng", "-device", "virtio-balloon-pci",
                 "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56",
                 "-device", "nec-usb-xhci,id=usb", "-device", "usb-tablet", "-device", "virtio-scsi-pci,id=scsi",
                 "-blockdev", "driver=null-co,node-name=nothing,size=1048576", "-device",
