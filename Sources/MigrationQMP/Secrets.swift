@@ -17,22 +17,49 @@ public enum Secrets {
 
     private static func mask(_ argument: String, of option: String) -> String {
         if argument.hasPrefix("{") { return maskJSON(argument) }
+        // The guest kernel's own command line has words, not options.
+        if option == "-append" { return parts(of: argument, at: " ").map(maskOption).joined(separator: " ") }
         guard argument.contains("=") || argument.contains("://") else { return argument }
-        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { part -> String in
-            guard let equals = part.firstIndex(of: "=") else { return maskURL(String(part)) }
-            let key = part[..<equals].split(separator: ".").last.map(String.init) ?? ""
-            let value = part[part.index(after: equals)...]
-            return secretKeys.contains(key.lowercased())
-                ? "\(part[..<equals])=***" : "\(part[..<equals])=\(maskURL(String(value)))"
-        }
-        return parts.joined(separator: ",")
+        return parts(of: argument, at: ",").map(maskOption).joined(separator: ",")
     }
 
-    /// `scheme://user:password@host` without the password.
+    /// The options of an argument. A doubled separator belongs to a value, and what follows `json:{` is one value however many commas it has.
+    private static func parts(of argument: String, at separator: Character) -> [String] {
+        var parts: [String] = [""]
+        var rest = argument[...]
+        while let character = rest.first {
+            if separator == ",", rest.hasPrefix("json:{") {
+                parts[parts.count - 1] += "json:{***}"
+                break
+            }
+            rest.removeFirst()
+            if character == separator, separator == ",", rest.first == separator {
+                rest.removeFirst()
+                parts[parts.count - 1] += ",,"
+            } else if character == separator {
+                parts.append("")
+            } else {
+                parts[parts.count - 1].append(character)
+            }
+        }
+        return parts
+    }
+
+    private static func maskOption(_ part: String) -> String {
+        guard let equals = part.firstIndex(of: "=") else { return maskURL(part) }
+        let key = part[..<equals].split(separator: ".").last.map(String.init) ?? ""
+        let value = part[part.index(after: equals)...]
+        return secretKeys.contains(key.lowercased())
+            ? "\(part[..<equals])=***" : "\(part[..<equals])=\(maskURL(String(value)))"
+    }
+
+    /// `scheme://user:password@host` without the password, which may have an `@` of its own.
     private static func maskURL(_ text: String) -> String {
-        guard let scheme = text.firstRange(of: "://"), let at = text[scheme.upperBound...].firstIndex(of: "@"),
-            let colon = text[scheme.upperBound..<at].firstIndex(of: ":")
-        else { return text }
+        guard let scheme = text.firstRange(of: "://") else { return text }
+        let authority = text[scheme.upperBound...].prefix { $0 != "/" }
+        guard let at = authority.lastIndex(of: "@"), let colon = authority[..<at].firstIndex(of: ":") else {
+            return text
+        }
         return text[...colon] + "***" + text[at...]
     }
 

@@ -154,7 +154,11 @@ public struct SurveyWalk: Sendable {
         case .block: block(view)
         case .blockNodes: nodes(view)
         case .memory:
-            description.memoryBytes = view["base-memory"]?.int64 ?? 0
+            guard let bytes = view["base-memory"]?.int64 else {
+                failure = "\(query.request.name): no base-memory"
+                return []
+            }
+            description.memoryBytes = bytes
             description.pluggedMemoryBytes = view["plugged-memory"]?.int64 ?? 0
         case .memoryBackends:
             view.forEachElement { backend in
