@@ -12,7 +12,9 @@ struct ResultText {
 
     var lines: [String] {
         var lines = [headline]
-        if result.word != .completed, let error = result.error, error != result.word.rawValue { lines.append("  why: \(error)") }
+        if result.word != .completed, let error = result.error, error != result.word.rawValue {
+            lines.append("  why: \(error)")
+        }
         if let times { lines.append("  \(times)") }
         if result.word == .completed, keepsSource {
             lines.append(
