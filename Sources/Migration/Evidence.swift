@@ -31,6 +31,8 @@ public struct Evidence: Hashable, Sendable {
     public private(set) var runState: RunState?
     /// Whether the guest's vCPUs run here, by the last event or query that tells.
     public private(set) var isRunning: Bool?
+    /// The connection was lost after the last sign of it.
+    public private(set) var isRunningInDoubt = false
     /// Whether the guest ran when this attempt opened; `nil` where nothing told.
     public private(set) var wasRunning: Bool?
     /// The last numbers QEMU gave; `failed` and `cancelled` replies carry none, so these are kept.
@@ -93,6 +95,7 @@ public struct Evidence: Hashable, Sendable {
         case .monitor(let state):
             monitor = state
             if state != .connected {
+                isRunningInDoubt = true
                 // A new session starts with empty pipes.
                 queriesUnderWay = 0
                 staleQueries = 0
@@ -102,6 +105,7 @@ public struct Evidence: Hashable, Sendable {
         case .process(let end):
             processEnd = processEnd ?? end
             isRunning = false
+            isRunningInDoubt = false
             events.note(.processEnded, from: .process, payload: end.description, sequence: sequence, at: time)
         case .greeting(let version):
             self.version = version
@@ -188,7 +192,10 @@ public struct Evidence: Hashable, Sendable {
     }
 
     private mutating func note(running: Bool, from source: ObservationSource, sequence: Int, at time: Instant) {
-        defer { isRunning = running }
+        defer {
+            isRunning = running
+            isRunningInDoubt = false
+        }
         if running, side == .destination {
             events.note(.ran, from: source, sequence: sequence, at: time)
         }

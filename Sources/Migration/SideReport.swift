@@ -24,6 +24,8 @@ public struct SideReport: Hashable, Sendable {
     public var runState: RunState?
     /// Whether the guest runs here, by the last sign.
     public var isRunning: Bool?
+    /// The same, `nil` if the connection was lost after that sign.
+    public var isRunningNow: Bool?
     /// Whether the guest ran here when the attempt opened.
     public var wasRunning: Bool?
     /// Whether our own `stop` (a deadline's) stopped the guest.
@@ -86,6 +88,7 @@ extension Evidence {
             word: words.last?.word,
             runState: runState,
             isRunning: isRunning,
+            isRunningNow: isRunningInDoubt ? nil : isRunning,
             wasRunning: wasRunning,
             isHeldByPolicy: triggers[.hold].map { $0.origin == .policy && $0.wasSent } ?? false,
             opened: openedSequence,

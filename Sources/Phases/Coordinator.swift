@@ -327,7 +327,7 @@ public struct Coordinator: Hashable, Sendable {
         case .failed, .cancelled:
             place = .source
             // What was last seen of it before its monitor was lost is nothing to vouch for.
-            isRunning = source.monitor == .connected ? source.isRunning : nil
+            isRunning = source.isRunningNow
         case .lost, .ended: place = .nowhere
         default: break
         }

@@ -116,8 +116,13 @@ public struct DestinationMachine: Hashable, Sendable {
         ] + commands.map { core.send($0) }
     }
 
+    /// What Prepare changed is put back where somebody is there to hear it; nobody waits for the replies.
+    private mutating func putBack() -> [Effect] {
+        evidence.monitor == .connected && evidence.processEnd == nil ? core.restoring().map { core.send($0) } : []
+    }
+
     private mutating func failPrepare(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
-        let restore = hasListened ? [] : core.restoring().map { core.send($0) }
+        let restore = hasListened ? [] : putBack()
         state = .done
         return [.disarm(.prepare)] + restore + core.finishJob() + [.answer(.prepare, .failed(StepError(kind, why)))]
     }
@@ -164,7 +169,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
         guard hasListened else {
             // Nothing was started: the QEMU waits as it did before, and can be used again.
-            let restore = core.restoring().map { core.send($0) }
+            let restore = putBack()
             state = .done
             return [.persist(.refused(attempt: options.attempt))] + restore + core.finishJob()
                 + [.answer(.abandon, .done(Cookie(attempt: options.attempt)))]

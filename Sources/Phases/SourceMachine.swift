@@ -49,6 +49,7 @@ public struct SourceMachine: Hashable, Sendable {
     private var isYankRepeated = false
     private var isStarted = false
     private var isHoldWanted = false
+    private var isHeldCancelled = false
     /// Why this side itself gave up, if it did.
     private var abortReason: String?
 
@@ -483,7 +484,11 @@ public struct SourceMachine: Hashable, Sendable {
             ]
         case .held:
             // A cancel that was sent would be the stage: this is an abort that found QEMU waiting for us.
-            if isStopWanted { return stopEscalation == 1 && evidence.triggers[.cancel] == nil ? stop() : [] }
+            if isStopWanted {
+                guard stopEscalation == 1, !isHeldCancelled else { return [] }
+                isHeldCancelled = true
+                return stop()
+            }
             guard !isContinued else { return [] }
             isContinued = true
             return [
@@ -668,7 +673,8 @@ public struct SourceMachine: Hashable, Sendable {
                 return clean(StepError(.failed, "the source could not be configured in time"))
             }
             state = .migrating
-            return abort("the migration did not start in time")
+            // Only the reply is missing: what was seen meanwhile may be all there is to see.
+            return abort("the migration did not start in time") + progress()
         case (.start, .migrating): return abort("the migration did not start in time")
         case (.switchover, .migrating): return abort("the switchover did not end in time")
         case (.cancel, .migrating):

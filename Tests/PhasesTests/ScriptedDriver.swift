@@ -208,7 +208,7 @@ struct ScriptedDriver {
         if !effects.isEmpty { lastEffects = effects }
         execute(effects)
         for moment in faults.keys.filter({ $0 <= inputs }).sorted() {
-            for fault in faults.removeValue(forKey: moment) ?? [] { befall(fault) }
+            for fault in faults.removeValue(forKey: moment) ?? [] where !isFinished { befall(fault) }
         }
         checkTruth()
     }
@@ -331,7 +331,9 @@ struct ScriptedDriver {
             if result.place != .source { violate("I6: \(result.word), place \(result.place)") }
             // What was not read yet cannot be told.
             let isRead = pair.pending.allSatisfy { $0.key.side == .destination || $0.value.isEmpty } && !source.isSilent
-            guard isRead, source.isConnected, !source.isExiting, pair.script.droppedEvents.isEmpty else { break }
+            guard isRead, source.isConnected, !source.isExiting, pair.script.droppedEvents.isEmpty,
+                pair.script.delayedEvents.isEmpty
+            else { break }
             if source.isAlive, let told = result.isRunning, told, !source.isRunning, !source.resumesItself {
                 violate("I6: \(result.word), source told to run")
             }
