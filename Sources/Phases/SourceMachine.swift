@@ -45,11 +45,11 @@ public struct SourceMachine: Hashable, Sendable {
     private var isContinued = false
     private var isCatchingUp = false
     private var stopEscalation = 0
+    private var isCancelTried = false
     private var resumeRefusals = 0
     private var isYankRepeated = false
     private var isStarted = false
     private var isHoldWanted = false
-    private var isHeldCancelled = false
     /// Why this side itself gave up, if it did.
     private var abortReason: String?
 
@@ -253,6 +253,7 @@ public struct SourceMachine: Hashable, Sendable {
             // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
             // Held before the switchover QEMU listens to nothing but a cancel.
             if !isCancelWanted, hasYank, evidence.stage != .held { return yank() }
+            isCancelTried = true
             return [core.send(.migrateCancel), .arm(.cancel, milliseconds: options.deadlines[.cancel])]
         }
     }
@@ -483,12 +484,8 @@ public struct SourceMachine: Hashable, Sendable {
                 .disarm(.yank),
             ]
         case .held:
-            // A cancel that was sent would be the stage: this is an abort that found QEMU waiting for us.
-            if isStopWanted {
-                guard stopEscalation == 1, !isHeldCancelled else { return [] }
-                isHeldCancelled = true
-                return stop()
-            }
+            // An abort that found QEMU waiting for us. One cancel is enough, also while it waits behind a reply that does not come.
+            if isStopWanted { return stopEscalation == 1 && !isCancelTried ? stop() : [] }
             guard !isContinued else { return [] }
             isContinued = true
             return [
