@@ -116,6 +116,8 @@ final class Monitor: QMPObserver {
 
     private func ask(_ query: SurveyWalk.Query, _ features: KnownFeatures) {
         submit(query.request, command: nil) { [unowned self] result, sequence, time in
+            // That it is lost is a fact of its own, which comes next and must not come late.
+            if case .failure(let error) = result, error.code == .closed { return }
             guard let next = walk?.answered(query, result) else { return }
             next.forEach { ask($0, features) }
             guard let outcome = walk?.outcome else { return }
