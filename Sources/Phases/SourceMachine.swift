@@ -4,7 +4,7 @@ public import Migration
 ///
 /// A value without clock and I/O. Inputs are method calls, outputs are effects; `Effect.answer` tells the coordinator how a step went.
 public struct SourceMachine: Hashable, Sendable {
-    private enum State: Hashable {
+    enum State: Hashable {
         case idle
         /// Begin's queries are under way.
         case beginning(Cookie)
@@ -26,7 +26,7 @@ public struct SourceMachine: Hashable, Sendable {
         case done
     }
 
-    private struct Cleaning: Hashable {
+    struct Cleaning: Hashable {
         var error: StepError
         var isYankAsked = false
         var hasState = false
@@ -34,21 +34,21 @@ public struct SourceMachine: Hashable, Sendable {
         var isRestored = false
     }
 
-    private enum Ending: Hashable { case statistics, quitting, killing, keeping(Int) }
+    enum Ending: Hashable { case statistics, quitting, killing, keeping(Int) }
 
-    private enum Resuming: Hashable { case asking, continuing, checking, restoring(Int) }
+    enum Resuming: Hashable { case asking, continuing, checking, restoring(Int) }
 
-    private var core = SideCore(side: .source)
-    private var state = State.idle
-    private let options: MigrateOptions
+    var core = SideCore(side: .source)
+    var state = State.idle
+    let options: MigrateOptions
     private var isStopWanted = false
     private var isContinued = false
     private var isCatchingUp = false
     private var stopEscalation = 0
     private var isCancelTried = false
-    private var resumeRefusals = 0
+    var resumeRefusals = 0
     private var isYankRepeated = false
-    private var isStarted = false
+    var isStarted = false
     private var isHoldWanted = false
     /// Why this side itself gave up, if it did.
     private var abortReason: String?
@@ -237,9 +237,9 @@ public struct SourceMachine: Hashable, Sendable {
     /// Somebody else than this code wants to cancel.
     private var isCancelRequested: Bool { evidence.triggers[.cancel].map { $0.origin != .controller } ?? false }
 
-    private var hasYank: Bool { core.survey?.features.hasYank ?? false }
+    var hasYank: Bool { core.survey?.features.hasYank ?? false }
 
-    private mutating func stop() -> [Effect] {
+    mutating func stop() -> [Effect] {
         isStopWanted = true
         guard case .migrating = state else { return [] }
         switch evidence.stage {
@@ -441,7 +441,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     private var lastWord: String { evidence.words.last?.word.rawValue ?? "unknown" }
 
-    private func gone(_ step: String) -> StepError {
+    func gone(_ step: String) -> StepError {
         let how = evidence.processEnd?.description ?? "gone"
         return StepError(.gone, "the source's QEMU \(how) during \(step)")
     }
@@ -516,147 +516,11 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private var statistics: CookieStatistics {
+    var statistics: CookieStatistics {
         CookieStatistics(
             totalMilliseconds: evidence.sample?.totalMilliseconds,
             downtimeMilliseconds: evidence.sample?.downtimeMilliseconds,
             transferredBytes: evidence.sample?.transferredBytes)
-    }
-
-    // MARK: Tidying up
-
-    private mutating func clean(_ error: StepError) -> [Effect] {
-        state = .cleaning(Cleaning(error: error))
-        return [
-            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank),
-            .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
-        ] + startCleaning()
-    }
-
-    private mutating func startCleaning() -> [Effect] {
-        guard case .cleaning(var cleaning) = state, evidence.monitor == .connected else { return [] }
-        cleaning.isYankAsked = hasYank
-        state = .cleaning(cleaning)
-        // Before `failing` existed, `failed` did not mean that QEMU had tidied up: capabilities touched in between can abort it.
-        return (hasYank ? [core.send(.queryYank)] : []) + [core.send(.queryMigrate), core.send(.queryStatus)]
-    }
-
-    private mutating func cleaned(_ command: Command, _ reply: Reply, _ cleaning: inout Cleaning) -> [Effect] {
-        if cleaning.restoring > 0 {
-            guard command.trigger == .configure else { return [] }
-            cleaning.restoring -= 1
-            state = .cleaning(cleaning)
-            return cleaning.restoring == 0 ? finishCleaning(cleaning.error) : []
-        }
-        switch (command, reply) {
-        case (.queryYank, .yankInstances(migration: true)):
-            state = .cleaning(cleaning)
-            return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
-        case (.queryYank, _): cleaning.isYankAsked = false
-        case (.queryMigrate, .migration(let sample)):
-            if cleaning.error.kind == .failed, let text = sample.errorDescription,
-                !cleaning.error.description.contains(text), evidence.events.has(.failed)
-            {
-                cleaning.error.description += ": \(text)"
-            }
-        case (.queryStatus, .status(let runState)):
-            // QEMU resumes the guest by itself, a moment after or before its last word.
-            if runState == .finishMigrate {
-                state = .cleaning(cleaning)
-                return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
-            }
-            cleaning.hasState = true
-        default: break
-        }
-        guard cleaning.hasState, !cleaning.isYankAsked else {
-            state = .cleaning(cleaning)
-            return []
-        }
-        let commands = core.restoring()
-        cleaning.restoring = commands.count
-        state = .cleaning(cleaning)
-        return commands.isEmpty ? finishCleaning(cleaning.error) : commands.map { core.send($0) }
-    }
-
-    private mutating func finishCleaning(_ error: StepError) -> [Effect] {
-        [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
-    }
-
-    private mutating func endPerform(_ error: StepError) -> [Effect] {
-        [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
-            + [.disarm(.cleanupPoll)] + finish(.perform, .failed(error))
-    }
-
-    private var notRestored: StepError {
-        StepError(.failed, "the source's capabilities and parameters were not seen to be put back")
-    }
-
-    private mutating func finish(_ step: Step, _ result: StepResult) -> [Effect] {
-        state = .done
-        let waits: [Deadline] =
-            step == .confirm ? [.quit, .quitKill, .resume, .resumePoll, .sourceMonitor] : [.sourceMonitor]
-        return waits.map { .disarm($0) } + core.finishJob() + [.answer(step, result)]
-    }
-
-    // MARK: Confirm
-
-    private mutating func ended(_ command: Command, _ ending: Ending) -> [Effect] {
-        switch (ending, command) {
-        case (.statistics, .queryMigrate):
-            if options.keepsSource {
-                let commands = core.restoring()
-                state = .ending(.keeping(commands.count))
-                return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
-            }
-            state = .ending(.quitting)
-            return [core.send(.quit)]
-        case (.keeping(let left), _) where command.trigger == .configure:
-            state = .ending(.keeping(left - 1))
-            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
-        default: return []
-        }
-    }
-
-    private var confirmed: Cookie {
-        var cookie = Cookie(attempt: options.attempt)
-        cookie.statistics = statistics
-        return cookie
-    }
-
-    private mutating func resumed(_ command: Command, _ reply: Reply, _ resuming: Resuming) -> [Effect] {
-        switch (resuming, command, reply) {
-        case (.asking, .queryStatus, .status(let runState)), (.checking, .queryStatus, .status(let runState)):
-            if runState == .running || evidence.wasRunning == false || wasPausedOnTheWay { return restoreAfterResume() }
-            // Between `completed` and `postmigrate` QEMU still refuses `cont`: the migration is not finalized yet.
-            if runState == .finishMigrate { return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])] }
-            if resuming == .checking {
-                // It did as it was told and does not run yet.
-                state = .resuming(.asking)
-                return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
-            }
-            state = .resuming(.continuing)
-            return [core.send(.cont)]
-        case (.continuing, .cont, .refused(_, let text)):
-            resumeRefusals += 1
-            if resumeRefusals < 20 {
-                state = .resuming(.asking)
-                return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
-            }
-            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU refuses to continue: \(text)")))
-        case (.continuing, .cont, _):
-            state = .resuming(.checking)
-            return [core.send(.queryStatus)]
-        case (.restoring(let left), _, _) where command.trigger == .configure:
-            state = .resuming(.restoring(left - 1))
-            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
-        default: return []
-        }
-    }
-
-    private mutating func restoreAfterResume() -> [Effect] {
-        let commands = core.restoring()
-        state = .resuming(.restoring(commands.count))
-        return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
     }
 
     // MARK: Deadlines

@@ -1,0 +1,140 @@
+import Migration
+
+/// What follows when QEMU has had its last word: tidying up after an attempt that did not succeed, and Confirm.
+extension SourceMachine {
+    // MARK: Tidying up
+
+    mutating func clean(_ error: StepError) -> [Effect] {
+        state = .cleaning(Cleaning(error: error))
+        return [
+            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank),
+            .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
+        ] + startCleaning()
+    }
+
+    mutating func startCleaning() -> [Effect] {
+        guard case .cleaning(var cleaning) = state, evidence.monitor == .connected else { return [] }
+        cleaning.isYankAsked = hasYank
+        state = .cleaning(cleaning)
+        // Before `failing` existed, `failed` did not mean that QEMU had tidied up: capabilities touched in between can abort it.
+        return (hasYank ? [core.send(.queryYank)] : []) + [core.send(.queryMigrate), core.send(.queryStatus)]
+    }
+
+    mutating func cleaned(_ command: Command, _ reply: Reply, _ cleaning: inout Cleaning) -> [Effect] {
+        if cleaning.restoring > 0 {
+            guard command.trigger == .configure else { return [] }
+            cleaning.restoring -= 1
+            state = .cleaning(cleaning)
+            return cleaning.restoring == 0 ? finishCleaning(cleaning.error) : []
+        }
+        switch (command, reply) {
+        case (.queryYank, .yankInstances(migration: true)):
+            state = .cleaning(cleaning)
+            return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
+        case (.queryYank, _): cleaning.isYankAsked = false
+        case (.queryMigrate, .migration(let sample)):
+            if cleaning.error.kind == .failed, let text = sample.errorDescription,
+                !cleaning.error.description.contains(text), evidence.events.has(.failed)
+            {
+                cleaning.error.description += ": \(text)"
+            }
+        case (.queryStatus, .status(let runState)):
+            // QEMU resumes the guest by itself, a moment after or before its last word.
+            if runState == .finishMigrate {
+                state = .cleaning(cleaning)
+                return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
+            }
+            cleaning.hasState = true
+        default: break
+        }
+        guard cleaning.hasState, !cleaning.isYankAsked else {
+            state = .cleaning(cleaning)
+            return []
+        }
+        let commands = core.restoring()
+        cleaning.restoring = commands.count
+        state = .cleaning(cleaning)
+        return commands.isEmpty ? finishCleaning(cleaning.error) : commands.map { core.send($0) }
+    }
+
+    mutating func finishCleaning(_ error: StepError) -> [Effect] {
+        [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+    }
+
+    mutating func endPerform(_ error: StepError) -> [Effect] {
+        [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
+            + [.disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+    }
+
+    var notRestored: StepError {
+        StepError(.failed, "the source's capabilities and parameters were not seen to be put back")
+    }
+
+    mutating func finish(_ step: Step, _ result: StepResult) -> [Effect] {
+        state = .done
+        let waits: [Deadline] =
+            step == .confirm ? [.quit, .quitKill, .resume, .resumePoll, .sourceMonitor] : [.sourceMonitor]
+        return waits.map { .disarm($0) } + core.finishJob() + [.answer(step, result)]
+    }
+
+    // MARK: Confirm
+
+    mutating func ended(_ command: Command, _ ending: Ending) -> [Effect] {
+        switch (ending, command) {
+        case (.statistics, .queryMigrate):
+            if options.keepsSource {
+                let commands = core.restoring()
+                state = .ending(.keeping(commands.count))
+                return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
+            }
+            state = .ending(.quitting)
+            return [core.send(.quit)]
+        case (.keeping(let left), _) where command.trigger == .configure:
+            state = .ending(.keeping(left - 1))
+            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
+        default: return []
+        }
+    }
+
+    var confirmed: Cookie {
+        var cookie = Cookie(attempt: options.attempt)
+        cookie.statistics = statistics
+        return cookie
+    }
+
+    mutating func resumed(_ command: Command, _ reply: Reply, _ resuming: Resuming) -> [Effect] {
+        switch (resuming, command, reply) {
+        case (.asking, .queryStatus, .status(let runState)), (.checking, .queryStatus, .status(let runState)):
+            if runState == .running || evidence.wasRunning == false || wasPausedOnTheWay { return restoreAfterResume() }
+            // Between `completed` and `postmigrate` QEMU still refuses `cont`: the migration is not finalized yet.
+            if runState == .finishMigrate { return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])] }
+            if resuming == .checking {
+                // It did as it was told and does not run yet.
+                state = .resuming(.asking)
+                return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
+            }
+            state = .resuming(.continuing)
+            return [core.send(.cont)]
+        case (.continuing, .cont, .refused(_, let text)):
+            resumeRefusals += 1
+            if resumeRefusals < 20 {
+                state = .resuming(.asking)
+                return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
+            }
+            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU refuses to continue: \(text)")))
+        case (.continuing, .cont, _):
+            state = .resuming(.checking)
+            return [core.send(.queryStatus)]
+        case (.restoring(let left), _, _) where command.trigger == .configure:
+            state = .resuming(.restoring(left - 1))
+            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
+        default: return []
+        }
+    }
+
+    mutating func restoreAfterResume() -> [Effect] {
+        let commands = core.restoring()
+        state = .resuming(.restoring(commands.count))
+        return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
+    }
+}
