@@ -96,10 +96,11 @@ public struct AttemptMachine: Hashable, Sendable {
                 let action = work.actions.removeFirst()
                 perform(action, &work)
             }
-            publish(&work)
             if coordinator.isDone { break }
+            let (out, into) = (source.evidence.report, destination.evidence.report)
+            publish(out, into, &work)
             coordinator.wasPausedOnTheWay = source.wasPausedOnTheWay
-            work.add(coordinator.judge(source: source.evidence.report, destination: destination.evidence.report))
+            work.add(coordinator.judge(source: out, destination: into))
         } while !work.actions.isEmpty
     }
 
@@ -116,7 +117,7 @@ public struct AttemptMachine: Hashable, Sendable {
             result.pauseMicroseconds = pause
             self.result = result
             // The last status is told before the end is.
-            publish(&work)
+            publish(source.evidence.report, destination.evidence.report, &work)
             work.effects.append(.finished(result))
         case .effect(let effect): work.effects.append(effect)
         case .call(let step, let cookie):
@@ -141,11 +142,10 @@ public struct AttemptMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func publish(_ work: inout Work) {
+    private mutating func publish(_ out: SideReport, _ into: SideReport, _ work: inout Work) {
         let context = JointContext(
             isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: coordinator.wasPausedOnTheWay)
-        var new = PublishedStatus(
-            source: source.evidence.report, destination: destination.evidence.report, context: context)
+        var new = PublishedStatus(source: out, destination: into, context: context)
         if let result {
             new.word = result.word
             new.stopping = .none

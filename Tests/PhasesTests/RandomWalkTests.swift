@@ -52,7 +52,7 @@ import Testing
     }
 
     @Test(arguments: 0..<8) func seededAttempts(part: Int) throws {
-        let count = isThorough ? 40_000 : 250
+        let count = isThorough ? 40_000 : 200
         var words: [PublishedWord: Int] = [:]
         for seed in UInt64(part * count)..<UInt64((part + 1) * count) {
             let (script, options, faults) = Self.draw(seed)
