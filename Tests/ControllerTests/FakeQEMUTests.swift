@@ -98,12 +98,13 @@ struct Batch: Sendable, CustomTestStringConvertible {
     static let failing: [FakeAttempt] = [
         FakeAttempt(name: "loading fails early", destinationOptions: { $0.load = .failsWhileActive }, ends: [.failed]),
         FakeAttempt(name: "loading fails late", destinationOptions: { $0.load = .failsInDevice }, ends: [.failed]),
-        FakeAttempt(name: "loading hangs", destinationOptions: { $0.load = .hangs }, ends: [.failed]),
+        FakeAttempt(name: "loading hangs", destinationOptions: { $0.load = .hangs }, isStuck: true, ends: [.failed]),
         FakeAttempt(name: "a blocker", sourceOptions: { $0.blockers = ["a device cannot move"] }, ends: [.failed]),
         FakeAttempt(name: "other RAM", destinationOptions: { $0.memoryBytes *= 2 }, ends: [.failed]),
         FakeAttempt(name: "no destination", destinationOptions: { $0.isIncoming = false }, ends: [.failed]),
         FakeAttempt(
-            name: "a source that is held up in device", sourceOptions: { $0.blocksInDevice = true }, ends: [.failed]),
+            name: "a source that is held up in device", sourceOptions: { $0.blocksInDevice = true }, isStuck: true,
+            ends: [.failed]),
         FakeAttempt(
             name: "cancelled while copying", sourceOptions: { $0.passes = nil }, cancelAt: .copying, ends: [.cancelled]),
     ]
