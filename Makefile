@@ -11,12 +11,13 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live build install lint bench clean deps swift-version
+.PHONY: help demo test check-live check-thorough build install lint bench clean deps swift-version
 
 help:
 	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
 	@echo 'make test      build, lint, run all tests, live migrations included'
 	@echo 'make check-live  the live migrations, the wider ones too (some minutes)'
+	@echo 'make check-thorough  the sweeps with faults, nothing left out (some minutes)'
 	@echo 'make build     build for release: .build/release/godwit'
 	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
 	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
@@ -36,6 +37,10 @@ test: swift-version deps lint
 check-live: swift-version deps
 	$(SWIFT) build --build-tests
 	GODWIT_LIVE=all $(SWIFT) test --skip-build --disable-xctest --filter LiveTests
+
+check-thorough: swift-version deps
+	$(SWIFT) build --build-tests
+	GODWIT_THOROUGH=1 $(SWIFT) test --skip-build --disable-xctest --filter 'PhasesTests|ControllerTests'
 
 build: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit
