@@ -167,7 +167,10 @@ final class AttemptDriver {
             if case .fact(_, .reply(.queryMigrate, .migration(let sample))) = next.input, sample.totalBytes != nil {
                 told.append(.sample(sample, at: next.time))
             }
-            for effect in machine.apply(next.input, sequence: next.sequence, at: next.time) { carryOut(effect) }
+            let effects = machine.apply(next.input, sequence: next.sequence, at: next.time)
+            // What QEMU or the journal's promise waits for, in its order; then what is only told.
+            for effect in effects where effect.isAct { carryOut(effect) }
+            for effect in effects where !effect.isAct { carryOut(effect) }
             if isOver { break }
         }
         isDraining = false
@@ -365,6 +368,16 @@ final class AttemptDriver {
         told.forEach(tell)
         told = []
         if let socket = configuration.temporarySocket { unlink(socket) }
+    }
+}
+
+extension Effect {
+    /// Whether it does something to a QEMU, or must be written before such an act. The guest may stand still until it is done.
+    fileprivate var isAct: Bool {
+        switch self {
+        case .send, .persist, .kill: true
+        case .survey, .call, .answer, .publish, .phase, .arm, .disarm, .finished: false
+        }
     }
 }
 
