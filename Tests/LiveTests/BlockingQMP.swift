@@ -131,6 +131,17 @@ final class BlockingQMP {
         try execute("migrate-set-capabilities", ["capabilities": .array(list)])
     }
 
+    /// Asks with query-status until the run state is the one. After `completed` a source is in finish-migrate for another moment, and no event tells its end.
+    func waitForRunState(_ state: String, timeout: Duration = .seconds(30)) throws {
+        let deadline = ContinuousClock.now + timeout
+        while true {
+            let found = try runState()
+            if found == state { return }
+            guard ContinuousClock.now < deadline else { throw Failure.timeout("query-status: \(found)") }
+            usleep(2000)
+        }
+    }
+
     /// The word of query-status.
     func runState() throws -> String {
         try execute("query-status")["status"]?.string ?? ""

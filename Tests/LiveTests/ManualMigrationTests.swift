@@ -43,8 +43,8 @@ import Testing
             try source.execute("migrate-continue", ["state": "pre-switchover"])
             try source.waitForMigration("completed")
             try destination.waitForMigration("completed")
-            #expect(try source.runState() == "postmigrate")
-            #expect(try destination.runState() == "paused")
+            try source.waitForRunState("postmigrate")
+            try destination.waitForRunState("paused")
             #expect(pair.destination.heartbeats().isEmpty)
             try destination.execute("cont")
 
