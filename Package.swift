@@ -40,6 +40,7 @@ let package = Package(
     products: [
         .executable(name: "godwit", targets: ["godwit"]),
         .executable(name: "godwit-bench", targets: ["godwit-bench"]),
+        .executable(name: "ModelChecker", targets: ["ModelChecker"]),
         .library(name: "Godwit", targets: ["Controller", "Replay"]),
     ],
     dependencies: [
@@ -56,6 +57,9 @@ let package = Package(
         library("QMP", ["JSONC", .product(name: "DequeModule", package: "swift-collections")]),
         library("Migration"),
         library("Phases", ["Migration"]),
+        library("ModelChecking", ["Phases", "Migration"]),
+        .executableTarget(
+            name: "ModelChecker", dependencies: ["ModelChecking", "Phases", "Migration"], swiftSettings: swiftSettings),
         library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
         library("Trace", ["JSONC"]),
         library("Replay", ["Trace", "MigrationQMP"]),
@@ -97,6 +101,7 @@ let package = Package(
         tests("QMPTests", ["QMP", "JSONC"]),
         tests("MigrationTests", ["Migration"]),
         tests("PhasesTests", ["Phases", "Migration"]),
+        tests("ModelCheckerTests", ["ModelChecking", "Phases", "Migration"]),
         tests("MigrationQMPTests", ["MigrationQMP"]),
         tests("TraceTests", ["Trace", "JSONC"]),
         tests("ReplayTests", ["Replay", "Trace"]),

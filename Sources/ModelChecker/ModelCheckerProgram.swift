@@ -1,0 +1,8 @@
+import ModelChecking
+
+@main
+struct ModelCheckerProgram {
+    static func main() {
+        print(ExplorationBounds())
+    }
+}

@@ -1,0 +1,6 @@
+import ModelChecking
+import Testing
+
+@Test func boundsAreOpenUnlessSet() {
+    #expect(ExplorationBounds().maximumStates == nil)
+}
