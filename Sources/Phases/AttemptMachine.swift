@@ -5,16 +5,16 @@ public import Migration
 /// `apply` is the only door. It takes one input and returns what to do, in order; it does no I/O and reads no clock.
 public struct AttemptMachine: Hashable, Sendable {
     /// The source side.
-    public private(set) var source: SourceMachine
+    public internal(set) var source: SourceMachine
     /// The destination side.
-    public private(set) var destination: DestinationMachine
+    public internal(set) var destination: DestinationMachine
     /// The one who sees both.
-    public private(set) var coordinator: Coordinator
+    public internal(set) var coordinator: Coordinator
     /// The last published status.
-    public private(set) var status = PublishedStatus.idle
+    public internal(set) var status = PublishedStatus.idle
     /// The end, once it came.
-    public private(set) var result: AttemptResult?
-    private let options: MigrateOptions
+    public internal(set) var result: AttemptResult?
+    let options: MigrateOptions
 
     /// An attempt before its first input.
     public init(options: MigrateOptions) {
@@ -62,7 +62,7 @@ public struct AttemptMachine: Hashable, Sendable {
     }
 
     /// After the end only the evidence grows: whatever is said now, nothing follows from it.
-    private mutating func notice(_ input: Input, sequence: Int, at time: Instant) {
+    mutating func notice(_ input: Input, sequence: Int, at time: Instant) {
         switch input {
         case .fact(.source, let fact): _ = source.observe(fact, sequence: sequence, at: time)
         case .fact(.destination, let fact): _ = destination.observe(fact, sequence: sequence, at: time)
@@ -75,7 +75,7 @@ public struct AttemptMachine: Hashable, Sendable {
     }
 
     /// Actions that are still to be carried out among the machines, and effects for the driver.
-    private struct Work {
+    struct Work {
         let sequence: Int
         let time: Instant
         var actions: [CoordinatorAction] = []
@@ -90,7 +90,7 @@ public struct AttemptMachine: Hashable, Sendable {
     }
 
     /// Runs calls and answers among the machines until nothing more follows.
-    private mutating func settle(_ work: inout Work) {
+    mutating func settle(_ work: inout Work) {
         repeat {
             while !work.actions.isEmpty {
                 let action = work.actions.removeFirst()
@@ -104,7 +104,7 @@ public struct AttemptMachine: Hashable, Sendable {
         } while !work.actions.isEmpty
     }
 
-    private mutating func perform(_ action: CoordinatorAction, _ work: inout Work) {
+    mutating func perform(_ action: CoordinatorAction, _ work: inout Work) {
         switch action {
         case .effect(.answer(let step, let result)):
             work.effects.append(.answer(step, result))
@@ -131,9 +131,9 @@ public struct AttemptMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func enter(_ step: Step, _ cookie: Cookie) -> [Effect] {
+    mutating func enter(_ step: Step, _ cookie: Cookie) -> [Effect] {
         switch step {
-        case .begin: source.begin(cookie)
+        case .dumpXML, .begin: source.begin(cookie)
         case .perform: source.perform(cookie)
         case .confirm: source.confirm(isSuccess: coordinator.isConfirmOfSuccess)
         case .prepare: destination.prepare(cookie)
@@ -142,7 +142,7 @@ public struct AttemptMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func publish(_ out: SideReport, _ into: SideReport, _ work: inout Work) {
+    mutating func publish(_ out: SideReport, _ into: SideReport, _ work: inout Work) {
         let context = JointContext(
             isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: coordinator.wasPausedOnTheWay)
         var new = PublishedStatus(source: out, destination: into, context: context)
@@ -166,7 +166,7 @@ public struct AttemptMachine: Hashable, Sendable {
     }
 
     /// Our own share of the guest's pause: from QEMU's word to our command, twice.
-    private var ownGap: Int64? {
+    var ownGap: Int64? {
         let out = source.evidence
         let into = destination.evidence
         guard let run = into.triggers[.run]?.firstTime, let left = out.events[.completed]?.firstTime,
@@ -181,7 +181,7 @@ public struct AttemptMachine: Hashable, Sendable {
         return gap
     }
 
-    private var pause: Int64? {
+    var pause: Int64? {
         guard let stopped = source.evidence.events[.stopped]?.firstTime,
             let ran = destination.evidence.events[.ran]?.firstTime
         else { return nil }

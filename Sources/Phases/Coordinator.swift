@@ -21,29 +21,29 @@ public enum CoordinatorAction: Hashable, Sendable {
 /// It does not know whether a side lives in this process or behind a socket, reads no clock and trusts no silence. It continues the source only on the
 /// destination's Abandon answer, which is given after its QEMU was seen dead.
 public struct Coordinator: Hashable, Sendable {
-    private enum State: Hashable {
+    enum State: Hashable {
         case idle, beginning, preparing, performing, finishing, confirming, resuming, unwinding, done
     }
 
-    private enum Abandon: Hashable {
+    enum Abandon: Hashable {
         case notCalled, called, done
         case failed(StepError)
     }
 
-    private var state = State.idle
-    private let options: MigrateOptions
-    private var abandonment = Abandon.notCalled
-    private var isPerforming = false
-    private var isFinishing = false
-    private var isResumeTried = false
-    private var cancelOrigin: Origin?
+    var state = State.idle
+    let options: MigrateOptions
+    var abandonment = Abandon.notCalled
+    var isPerforming = false
+    var isFinishing = false
+    var isResumeTried = false
+    var cancelOrigin: Origin?
     /// An error was seen before anybody wanted to cancel.
-    private var isFailureFirst = false
-    private var performed: Cookie?
-    private var prepared: Cookie?
-    private var error: StepError?
-    private var problems: [String] = []
-    private var statistics = CookieStatistics()
+    var isFailureFirst = false
+    var performed: Cookie?
+    var prepared: Cookie?
+    var error: StepError?
+    var problems: [String] = []
+    var statistics = CookieStatistics()
 
     /// The coordinator of an attempt.
     public init(options: MigrateOptions) { self.options = options }
@@ -70,6 +70,7 @@ public struct Coordinator: Hashable, Sendable {
             cancelOrigin = cancelOrigin ?? origin
             return isPerforming ? [.cancel(origin)] : []
         case .pauseGuest: return state == .performing ? [.hold(origin)] : []
+        case .postcopy, .pausePostcopy, .recover, .continue: return []
         }
     }
 
@@ -94,7 +95,7 @@ public struct Coordinator: Hashable, Sendable {
         _ step: Step, _ result: StepResult, source: SideReport, destination: SideReport
     ) -> [CoordinatorAction] {
         switch (step, result) {
-        case (.begin, .done(let cookie)):
+        case (.begin, .done(let cookie)), (.dumpXML, .done(let cookie)):
             if cancelOrigin != nil { return [.release] + end(.cancelled, source, destination) }
             state = .preparing
             return [.call(.prepare, cookie)]
@@ -110,7 +111,7 @@ public struct Coordinator: Hashable, Sendable {
             let wait: [CoordinatorAction] =
                 options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
             return wait + [.call(.perform, cookie)]
-        case (.begin, .failed(let why)), (.prepare, .failed(let why)):
+        case (.dumpXML, .failed(let why)), (.begin, .failed(let why)), (.prepare, .failed(let why)):
             error = why
             if source.gone != nil { return [.release] + end(nowhere(source), source, destination) }
             return [.release] + end(cancelOrigin == nil ? .failed : .cancelled, source, destination)
@@ -203,13 +204,13 @@ public struct Coordinator: Hashable, Sendable {
     }
 
     /// What a person can still do when the guest ended with the destination.
-    private static let backToTheSource =
+    static let backToTheSource =
         "the guest ran on the destination and ended with it; if the source's QEMU still exists it holds the guest as it was "
         + "before, `cont` there goes back to that moment, its disks may not"
 
     // MARK: Ways to an end
 
-    private mutating func finish(_ source: SideReport, carrying cookie: Cookie) -> [CoordinatorAction] {
+    mutating func finish(_ source: SideReport, carrying cookie: Cookie) -> [CoordinatorAction] {
         state = .finishing
         isFinishing = true
         var finish = cookie
@@ -224,7 +225,7 @@ public struct Coordinator: Hashable, Sendable {
     /// Whether somebody paused the guest while it was copied; then it arrives paused.
     public var wasPausedOnTheWay = false
 
-    private mutating func sourceGone(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
+    mutating func sourceGone(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         // A destination that has, or may still get, everything can run the guest: nothing else can any more.
         if destination.completed != nil || (destination.stage == .copying && source.guestShutdown == nil) {
             return finish(source, carrying: Cookie(attempt: options.attempt))
@@ -234,7 +235,7 @@ public struct Coordinator: Hashable, Sendable {
     }
 
     /// The destination cannot go on: it is refused and the source is stopped, as an error.
-    private mutating func giveUp(_ why: String) -> [CoordinatorAction] {
+    mutating func giveUp(_ why: String) -> [CoordinatorAction] {
         guard abandonment == .notCalled else { return [] }
         if cancelOrigin == nil {
             isFailureFirst = true
@@ -243,16 +244,16 @@ public struct Coordinator: Hashable, Sendable {
         return abandon() + [.abort]
     }
 
-    private func nowhere(_ source: SideReport) -> PublishedWord { source.guestShutdown == nil ? .lost : .ended }
+    func nowhere(_ source: SideReport) -> PublishedWord { source.guestShutdown == nil ? .lost : .ended }
 
-    private mutating func abandon() -> [CoordinatorAction] {
+    mutating func abandon() -> [CoordinatorAction] {
         guard abandonment == .notCalled else { return [] }
         abandonment = .called
         return [.call(.abandon, Cookie(attempt: options.attempt))]
     }
 
     /// Decides, once both sides have had their say.
-    private mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
+    mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }
         if source.gone != nil {
             if case .failed(let why) = abandonment { problems.append(why.description) }
@@ -287,7 +288,7 @@ public struct Coordinator: Hashable, Sendable {
     /// Whether the Confirm that was called last is one of a success.
     public var isConfirmOfSuccess: Bool { state == .confirming }
 
-    private func word(of error: StepError?) -> PublishedWord {
+    func word(of error: StepError?) -> PublishedWord {
         switch error?.kind {
         case .cancelled: .cancelled
         // Neither came first as far as anybody can tell.
@@ -297,7 +298,7 @@ public struct Coordinator: Hashable, Sendable {
     }
 
     /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end comes before both.
-    private func sharpen(_ why: StepError, with destination: SideReport) -> StepError {
+    func sharpen(_ why: StepError, with destination: SideReport) -> StepError {
         if why.kind == .failed, let first = error, first.kind == .failed, destination.gone != nil {
             return StepError(.failed, "\(first.description) (the source: \(why.description))")
         }
@@ -307,14 +308,14 @@ public struct Coordinator: Hashable, Sendable {
         return StepError(.failed, "\(why.description) (the destination: \(text))")
     }
 
-    private mutating func undecided(
+    mutating func undecided(
         _ why: String, _ source: SideReport, _ destination: SideReport
     ) -> [CoordinatorAction] {
         problems.append(why)
         return end(.undecided, source, destination)
     }
 
-    private mutating func end(
+    mutating func end(
         _ word: PublishedWord, _ source: SideReport, _ destination: SideReport
     ) -> [CoordinatorAction] {
         state = .done

@@ -2,7 +2,7 @@ public import Migration
 
 /// The destination side of an attempt: Prepare, Finish, Abandon, and the evidence about the QEMU the guest arrives at.
 public struct DestinationMachine: Hashable, Sendable {
-    private enum State: Hashable {
+    enum State: Hashable {
         case idle
         /// Prepare's queries are under way.
         case preparing(Cookie)
@@ -24,13 +24,13 @@ public struct DestinationMachine: Hashable, Sendable {
         case done
     }
 
-    private enum Abandoning: Hashable { case asking, quitting, killing }
+    enum Abandoning: Hashable { case asking, quitting, killing }
 
-    private var core = SideCore(side: .destination)
-    private var state = State.idle
-    private let options: MigrateOptions
-    private var hasListened = false
-    private var isRunRecorded = false
+    var core = SideCore(side: .destination)
+    var state = State.idle
+    let options: MigrateOptions
+    var hasListened = false
+    var isRunRecorded = false
 
     /// The destination of an attempt.
     public init(options: MigrateOptions) { self.options = options }
@@ -48,7 +48,7 @@ public struct DestinationMachine: Hashable, Sendable {
     }
     /// Whether this QEMU is spoilt for another attempt: it has listened.
     public var isTouched: Bool { hasListened }
-    private var isQuitHeard: Bool { evidence.triggers[.kill]?.state == .accepted || evidence.events.has(.hostShutdown) }
+    var isQuitHeard: Bool { evidence.triggers[.kill]?.state == .accepted || evidence.events.has(.hostShutdown) }
 
     // MARK: Prepare
 
@@ -76,7 +76,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func gathered() -> [Effect] {
+    mutating func gathered() -> [Effect] {
         guard case .preparing(let cookie) = state else { return [] }
         if let problem = core.surveyProblem { return failPrepare("the destination could not be described: \(problem)") }
         guard core.isGathered, let survey = core.survey, let sample = core.firstSample,
@@ -117,11 +117,11 @@ public struct DestinationMachine: Hashable, Sendable {
     }
 
     /// What Prepare changed is put back where somebody is there to hear it; nobody waits for the replies.
-    private mutating func putBack() -> [Effect] {
+    mutating func putBack() -> [Effect] {
         evidence.monitor == .connected && evidence.processEnd == nil ? core.restoring().map { core.send($0) } : []
     }
 
-    private mutating func failPrepare(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
+    mutating func failPrepare(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
         let restore = hasListened ? [] : putBack()
         state = .done
         return [.disarm(.prepare)] + restore + core.finishJob() + [.answer(.prepare, .failed(StepError(kind, why)))]
@@ -214,7 +214,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
+    mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
         switch state {
         case .preparing:
             if let text = reply.problem { return failPrepare("\(command.name) on the destination: \(text)") }
@@ -244,7 +244,7 @@ public struct DestinationMachine: Hashable, Sendable {
     }
 
     /// What was not answered may have been done all the same; nothing waits for it any longer.
-    private mutating func unanswered(_ command: Command) -> [Effect] {
+    mutating func unanswered(_ command: Command) -> [Effect] {
         switch state {
         case .preparing where SideCore.firstQueries.contains(command),
             .configuring where command.trigger == .configure || command == .stop,
@@ -257,7 +257,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func listened(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
+    mutating func listened(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
         if command.trigger == .listen {
             if let text = reply.problem {
                 return failPrepare("the destination cannot listen on \(options.uri): \(text)", kind: .failed)
@@ -279,7 +279,7 @@ public struct DestinationMachine: Hashable, Sendable {
     }
 
     /// The address to connect to: what was asked for, with the port that QEMU chose where it had to choose one.
-    private func realAddress(_ sample: MigrationSample) -> String? {
+    func realAddress(_ sample: MigrationSample) -> String? {
         guard options.uri.hasPrefix("tcp:"), options.uri.hasSuffix(":0") else { return options.uri }
         guard let port = sample.listeningURIs.first(where: { $0.hasPrefix("tcp:") })?.split(separator: ":").last,
             UInt16(port) ?? 0 > 0
@@ -287,7 +287,7 @@ public struct DestinationMachine: Hashable, Sendable {
         return options.uri.dropLast(1) + String(port)
     }
 
-    private mutating func progress() -> [Effect] {
+    mutating func progress() -> [Effect] {
         guard case .arriving(let cookie) = state else { return [] }
         switch evidence.stage {
         case .completed:
@@ -315,7 +315,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func ran(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
+    mutating func ran(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
         switch (command, reply) {
         case (.cont, .refused(_, let text)):
             // QEMU itself says that it did not start the guest, so the commit can be taken back.
@@ -328,27 +328,27 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func arrived(_ cookie: Cookie) -> [Effect] {
+    mutating func arrived(_ cookie: Cookie) -> [Effect] {
         let commands = core.restoring()
         state = .restoring(cookie, replies: commands.count)
         if commands.isEmpty { return answerFinish(cookie) }
         return [.disarm(.runPoll), .arm(.run, milliseconds: options.deadlines[.run])] + commands.map { core.send($0) }
     }
 
-    private mutating func answerFinish(_ cookie: Cookie) -> [Effect] {
+    mutating func answerFinish(_ cookie: Cookie) -> [Effect] {
         state = .done
         return [.disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor)] + core.finishJob()
             + [.answer(.finish, .done(Cookie(attempt: options.attempt).carrying(cookie)))]
     }
 
-    private mutating func failFinish(_ error: StepError) -> [Effect] {
+    mutating func failFinish(_ error: StepError) -> [Effect] {
         // The job is kept: Abandon ends it.
         core.continueJob()
         state = .prepared(Cookie(attempt: options.attempt))
         return [.disarm(.arrival), .disarm(.run), .disarm(.runPoll), .answer(.finish, .failed(error))]
     }
 
-    private mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
+    mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
         guard monitor == .connected else {
             core.isPolling = false
             switch state {
@@ -374,7 +374,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func processEnded() -> [Effect] {
+    mutating func processEnded() -> [Effect] {
         let how = evidence.processEnd?.description ?? "is gone"
         let error = StepError(.gone, "the destination's QEMU \(how)")
         switch state {
@@ -391,7 +391,7 @@ public struct DestinationMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func answerAbandon(_ result: StepResult) -> [Effect] {
+    mutating func answerAbandon(_ result: StepResult) -> [Effect] {
         state = .done
         let phase = core.job.phase
         let move: [Effect] =

@@ -8,6 +8,14 @@ public enum Request: String, Hashable, Sendable {
     case cancel
     /// Stop the guest, so that the memory stands still.
     case pauseGuest = "pause-guest"
+    /// Let the guest go before its memory.
+    case postcopy
+    /// Interrupt a post-copy, so that it can be recovered over another channel.
+    case pausePostcopy = "pause-postcopy"
+    /// Go on with a post-copy that was interrupted.
+    case recover
+    /// Let a guest go that QEMU holds before the switchover.
+    case `continue`
 }
 
 /// What a deadline on the whole migration does.
@@ -40,6 +48,18 @@ public struct MigrateOptions: Hashable, Sendable {
     public var hostName: String?
     /// The UUID of that host.
     public var hostUUID: String?
+    /// The protocol that the steps follow.
+    public var protocolVersion = ProtocolVersion.v3
+    /// Who calls the steps.
+    public var mode = MigrationMode.managed
+    /// Whether Begin holds the source's job, so that nothing about the guest changes between Begin and Perform. Without, Perform starts the job.
+    public var hasChangeProtection = true
+    /// Nothing runs and no memory moves: only the definition of the guest changes its place.
+    public var isOffline = false
+    /// Whether and how post-copy may be used; `nil` forbids it.
+    public var postcopy: PostcopyWish?
+    /// The attempt goes on with a post-copy that was interrupted.
+    public var isPostcopyResume = false
 
     /// An attempt with everything else as usual.
     public init(attempt: String, uri: String) {
@@ -61,12 +81,18 @@ public struct QEMUFeatures: Hashable, Sendable {
     public var hasYank: Bool
     /// Out-of-band commands were negotiated.
     public var hasOutOfBand: Bool
+    /// `MigrationStatus` has `postcopy-device` (10.2): before it, `postcopy-active` says nothing about what the destination has loaded.
+    public var hasPostcopyDevice: Bool
 
     /// Features.
-    public init(hasExitOnError: Bool = false, hasYank: Bool = false, hasOutOfBand: Bool = false) {
+    public init(
+        hasExitOnError: Bool = false, hasYank: Bool = false, hasOutOfBand: Bool = false,
+        hasPostcopyDevice: Bool = false
+    ) {
         self.hasExitOnError = hasExitOnError
         self.hasYank = hasYank
         self.hasOutOfBand = hasOutOfBand
+        self.hasPostcopyDevice = hasPostcopyDevice
     }
 }
 

@@ -37,14 +37,14 @@ public struct JobError: Error, Hashable, Sendable, CustomStringConvertible {
 /// The first call of a protocol is `start`, `setPhase`, work, `continue`; the ones in between are `isActive`, `startPhase`, work, `continue`; the
 /// last is `isActive`, `startPhase`, work, `finish`. Between calls nobody owns the job and it stays active, which is what keeps a second migration out.
 public struct JobMachine: Hashable, Sendable {
-    private enum State: Hashable {
+    enum State: Hashable {
         case none
         case active(Job, phase: Phase, owner: String?)
     }
 
     /// Whose domain.
     public let side: Side
-    private var state = State.none
+    var state = State.none
 
     /// No job.
     public init(side: Side) { self.side = side }

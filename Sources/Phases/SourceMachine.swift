@@ -41,17 +41,17 @@ public struct SourceMachine: Hashable, Sendable {
     var core = SideCore(side: .source)
     var state = State.idle
     let options: MigrateOptions
-    private var isStopWanted = false
-    private var isContinued = false
-    private var isCatchingUp = false
-    private var stopEscalation = 0
-    private var isCancelTried = false
+    var isStopWanted = false
+    var isContinued = false
+    var isCatchingUp = false
+    var stopEscalation = 0
+    var isCancelTried = false
     var resumeRefusals = 0
-    private var isYankRepeated = false
+    var isYankRepeated = false
     var isStarted = false
-    private var isHoldWanted = false
+    var isHoldWanted = false
     /// Why this side itself gave up, if it did.
-    private var abortReason: String?
+    var abortReason: String?
 
     /// The source of an attempt.
     public init(options: MigrateOptions) { self.options = options }
@@ -65,7 +65,7 @@ public struct SourceMachine: Hashable, Sendable {
     /// The run state when the attempt began.
     public var firstRunState: RunState? { core.firstRunState }
     /// Whether `quit` was heard, so that the end of the connection is the end of this QEMU.
-    private var isQuitHeard: Bool { evidence.triggers[.kill]?.state == .accepted || evidence.events.has(.hostShutdown) }
+    var isQuitHeard: Bool { evidence.triggers[.kill]?.state == .accepted || evidence.events.has(.hostShutdown) }
 
     // MARK: Steps
 
@@ -96,7 +96,7 @@ public struct SourceMachine: Hashable, Sendable {
         return failBegin("the source could not be described: \(why)")
     }
 
-    private mutating func gathered() -> [Effect] {
+    mutating func gathered() -> [Effect] {
         guard case .beginning(var cookie) = state else { return [] }
         if let problem = core.surveyProblem { return failBegin("the source could not be described: \(problem)") }
         guard core.isGathered, let survey = core.survey, let sample = core.firstSample,
@@ -134,7 +134,7 @@ public struct SourceMachine: Hashable, Sendable {
         ]
     }
 
-    private mutating func failBegin(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
+    mutating func failBegin(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
         state = .done
         return [.disarm(.begin), .disarm(.sourceMonitor)] + core.finishJob() + [
             .answer(.begin, .failed(StepError(kind, why)))
@@ -162,7 +162,7 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func next(_ commands: [Command]) -> [Effect] {
+    mutating func next(_ commands: [Command]) -> [Effect] {
         guard let first = commands.first else {
             state = .migrating
             return []
@@ -215,7 +215,7 @@ public struct SourceMachine: Hashable, Sendable {
     /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
     public mutating func abort() -> [Effect] { abort("the destination could not go on") }
 
-    private mutating func abort(_ why: String) -> [Effect] {
+    mutating func abort(_ why: String) -> [Effect] {
         abortReason = abortReason ?? why
         return stop()
     }
@@ -227,15 +227,15 @@ public struct SourceMachine: Hashable, Sendable {
         return holdIfDue()
     }
 
-    private mutating func holdIfDue() -> [Effect] {
+    mutating func holdIfDue() -> [Effect] {
         guard isHoldWanted, !isStopWanted, case .migrating = state, case .copying = evidence.stage else { return [] }
         isHoldWanted = false
         return evidence.events.has(.stopped) ? [] : [core.send(.stop)]
     }
 
-    private var isCancelWanted: Bool { evidence.triggers[.cancel] != nil }
+    var isCancelWanted: Bool { evidence.triggers[.cancel] != nil }
     /// Somebody else than this code wants to cancel.
-    private var isCancelRequested: Bool { evidence.triggers[.cancel].map { $0.origin != .controller } ?? false }
+    var isCancelRequested: Bool { evidence.triggers[.cancel].map { $0.origin != .controller } ?? false }
 
     var hasYank: Bool { core.survey?.features.hasYank ?? false }
 
@@ -259,14 +259,14 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     /// QEMU stops by itself, or by somebody else's wish: that too has to end.
-    private mutating func watchStopping() -> [Effect] {
+    mutating func watchStopping() -> [Effect] {
         guard stopEscalation == 0 else { return [] }
         stopEscalation = 1
         return [.arm(.cancel, milliseconds: options.deadlines[.cancel])]
     }
 
     /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
-    private func yank() -> [Effect] {
+    func yank() -> [Effect] {
         guard hasYank else {
             return [core.send(.migrateCancel), .arm(.yank, milliseconds: options.deadlines[.yank])]
         }
@@ -304,7 +304,7 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
+    mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
         switch state {
         case .beginning:
             if let text = reply.problem { return failBegin("\(command.name) on the source: \(text)") }
@@ -329,10 +329,10 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private func yankAfterRefusal() -> [Effect] { hasYank ? yank() : [] }
+    func yankAfterRefusal() -> [Effect] { hasYank ? yank() : [] }
 
     /// What was not answered may have been done all the same; nothing waits for it any longer.
-    private mutating func unanswered(_ command: Command) -> [Effect] {
+    mutating func unanswered(_ command: Command) -> [Effect] {
         switch state {
         case .beginning where SideCore.firstQueries.contains(command):
             return failBegin("the source did not answer \(command.name)", kind: .failed)
@@ -358,7 +358,7 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private mutating func configured(_ command: Command, _ reply: Reply, _ rest: [Command]) -> [Effect] {
+    mutating func configured(_ command: Command, _ reply: Reply, _ rest: [Command]) -> [Effect] {
         guard command.trigger == .configure || command.trigger == .migrate else { return [] }
         switch reply {
         case .refused(_, let text), .unreadable(let text):
@@ -378,7 +378,7 @@ public struct SourceMachine: Hashable, Sendable {
         return next(rest)
     }
 
-    private mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
+    mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
         guard monitor == .connected else {
             core.isPolling = false
             switch state {
@@ -413,12 +413,12 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     /// The first connection is how it begins; another one has lost the answers of the one before.
-    private mutating func failIfGathering() -> [Effect] {
+    mutating func failIfGathering() -> [Effect] {
         evidence.events.has(.monitorLost) ? failBegin("the source's monitor was lost", kind: .failed) : []
     }
 
     /// What happened while nobody listened is gone; what is, can be asked.
-    private mutating func catchUp() -> [Effect] {
+    mutating func catchUp() -> [Effect] {
         core.isPolling = true
         isCatchingUp = true
         // Written is not read: what the old connection took with it may have to be said again.
@@ -426,7 +426,7 @@ public struct SourceMachine: Hashable, Sendable {
         return [.disarm(.sourceMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
     }
 
-    private mutating func processEnded() -> [Effect] {
+    mutating func processEnded() -> [Effect] {
         switch state {
         case .beginning: return failBegin("the source's QEMU is gone", kind: .gone)
         case .configuring, .migrating, .cleaning:
@@ -439,7 +439,7 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    private var lastWord: String { evidence.words.last?.word.rawValue ?? "unknown" }
+    var lastWord: String { evidence.words.last?.word.rawValue ?? "unknown" }
 
     func gone(_ step: String) -> StepError {
         let how = evidence.processEnd?.description ?? "gone"
@@ -459,9 +459,9 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     /// Whether somebody else paused the guest while it was being copied, and did not continue it.
-    public private(set) var wasPausedOnTheWay = false
+    public internal(set) var wasPausedOnTheWay = false
 
-    private mutating func noteInterference() {
+    mutating func noteInterference() {
         // Once the switchover began, a stopped guest tells nothing of what anybody wanted.
         guard evidence.triggers[.hold] == nil, evidence.wasRunning == true, case .copying = evidence.stage else {
             return
@@ -469,7 +469,7 @@ public struct SourceMachine: Hashable, Sendable {
         wasPausedOnTheWay = evidence.runState == .paused && evidence.isRunning == false
     }
 
-    private mutating func progress() -> [Effect] {
+    mutating func progress() -> [Effect] {
         guard case .migrating = state else { return [] }
         switch evidence.stage {
         case .completed:

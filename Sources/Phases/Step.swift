@@ -1,7 +1,9 @@
 public import Migration
 
 /// A step of the protocol.
-public enum Step: String, Hashable, Sendable {
+public enum Step: String, Hashable, Sendable, CaseIterable {
+    /// Source, protocol 2: describe the guest, hold nothing.
+    case dumpXML = "dumpxml"
     /// Source: describe the guest, hold the job.
     case begin
     /// Destination: compare, listen.
@@ -18,7 +20,7 @@ public enum Step: String, Hashable, Sendable {
     /// On which side it runs.
     public var side: Side {
         switch self {
-        case .begin, .perform, .confirm: .source
+        case .dumpXML, .begin, .perform, .confirm: .source
         case .prepare, .finish, .abandon: .destination
         }
     }

@@ -1,0 +1,36 @@
+/// The protocol that the five steps follow, by libvirt's numbers. Protocol 1 is recognised and refused where versions are negotiated.
+public enum ProtocolVersion: Int, Hashable, Sendable, CaseIterable {
+    /// DumpXML, Prepare, Perform, Finish: the source is ended as soon as the guest has left it, and there is no way back from a failed Finish.
+    case v2 = 2
+    /// Begin, Prepare, Perform, Finish, Confirm.
+    case v3 = 3
+}
+
+/// Who calls the steps, and how the memory travels. The words are libvirt's.
+public enum MigrationMode: String, Hashable, Sendable, CaseIterable {
+    /// A client calls each side's steps.
+    case managed
+    /// The source calls the destination's steps from within one call of its own.
+    case peerToPeer = "peer-to-peer"
+    /// There is nobody on the destination: a bare QEMU that listens and runs the guest by itself.
+    case direct
+    /// Peer to peer, with the memory within the connection of the two parties.
+    case tunnelled
+
+    /// Whether one call holds the source's job from Begin to Confirm.
+    public var isHeldThroughout: Bool { self == .peerToPeer || self == .tunnelled }
+}
+
+/// How an attempt may make use of post-copy.
+public struct PostcopyWish: Hashable, Sendable {
+    /// Switch over by itself once memory was passed over this often; `nil` waits for a request.
+    public var afterPasses: Int?
+    /// Bound on the traffic after the switchover, in bytes per second; `nil` leaves QEMU's.
+    public var bytesPerSecond: Int64?
+
+    /// Post-copy is allowed.
+    public init(afterPasses: Int? = nil, bytesPerSecond: Int64? = nil) {
+        self.afterPasses = afterPasses
+        self.bytesPerSecond = bytesPerSecond
+    }
+}
