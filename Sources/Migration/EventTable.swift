@@ -105,38 +105,112 @@ public struct EventRow: Hashable, Sendable {
 
 /// All observations of one attempt on one side. First and last are kept apart because "which came first" decides who is to blame.
 public struct EventTable: Hashable, Sendable {
-    private var rows: [EventKind: EventRow] = [:]
+    private var table = DenseTable<EventKind, EventRow>()
 
     /// An empty table.
     public init() {}
 
     /// The row of a kind.
-    public subscript(_ kind: EventKind) -> EventRow? { rows[kind] }
+    public subscript(_ kind: EventKind) -> EventRow? { table[kind] }
 
     /// Whether it was observed.
-    public func has(_ kind: EventKind) -> Bool { rows[kind] != nil }
+    public func has(_ kind: EventKind) -> Bool { table.has(kind) }
 
     /// The rows, oldest first.
-    public var ordered: [EventRow] { rows.values.sorted { $0.firstSequence < $1.firstSequence } }
+    public var ordered: [EventRow] { table.rows.sorted { $0.firstSequence < $1.firstSequence } }
 
     /// Notes an observation.
     public mutating func note(
         _ kind: EventKind, from source: ObservationSource, payload: String? = nil, sequence: Int, at time: Instant
     ) {
-        if rows[kind] != nil {
-            rows[kind]?.lastSequence = sequence
-            rows[kind]?.lastTime = time
-            rows[kind]?.count += 1
-            if let payload { rows[kind]?.payload = payload }
-        } else {
-            rows[kind] = EventRow(
-                kind: kind, source: source, firstSequence: sequence, firstTime: time, lastSequence: sequence,
-                lastTime: time, count: 1, payload: payload)
+        let fresh = EventRow(
+            kind: kind, source: source, firstSequence: sequence, firstTime: time, lastSequence: sequence,
+            lastTime: time, count: 1, payload: payload)
+        table.update(kind, orInsert: fresh) { row in
+            row.lastSequence = sequence
+            row.lastTime = time
+            row.count &+= 1
+            if let payload { row.payload = payload }
         }
     }
 
     /// The earliest of several kinds.
     public func earliest(_ kinds: EventKind...) -> EventRow? {
-        kinds.compactMap { rows[$0] }.min { $0.firstSequence < $1.firstSequence }
+        kinds.compactMap { table[$0] }.min { $0.firstSequence < $1.firstSequence }
+    }
+}
+
+extension EventTable: CanonicalForm {
+    public func collectSequences(into sequences: inout [Int]) {
+        for row in table.rows { row.collectSequences(into: &sequences) }
+    }
+
+    public mutating func canonicalise(_ ranks: Ranks) { table.updateAll { $0.canonicalise(ranks) } }
+}
+
+extension EventRow: CanonicalForm {
+    /// Of most observations it matters only that they were made.
+    public func collectSequences(into sequences: inout [Int]) {
+        if isFirstCompared { sequences.append(firstSequence) }
+        if isLastCompared { sequences.append(lastSequence) }
+    }
+
+    private var isFirstCompared: Bool {
+        switch kind {
+        case .completed, .failing, .failed, .cancelled, .processEnded, .guestShutdown, .ran, .stopped: true
+        default: false
+        }
+    }
+
+    private var isLastCompared: Bool {
+        switch kind {
+        case .resumed, .postcopyDevice, .postcopyActive, .postcopyPaused, .postcopyRecoverSetup, .postcopyRecover: true
+        default: false
+        }
+    }
+
+    public mutating func canonicalise(_ ranks: Ranks) {
+        firstSequence = isFirstCompared ? ranks[firstSequence] : 0
+        lastSequence = isLastCompared ? ranks[lastSequence] : 0
+        firstTime = .zero
+        lastTime = .zero
+        count = count.canonicalCount
+        payload = nil
+    }
+}
+
+extension EventKind: TableKind {
+    var place: Int {
+        switch self {
+        case .monitorUp: 0
+        case .monitorLost: 1
+        case .processEnded: 2
+        case .setup: 3
+        case .waitUnplug: 4
+        case .active: 5
+        case .pass: 6
+        case .stopped: 7
+        case .resumed: 8
+        case .preSwitchover: 9
+        case .device: 10
+        case .postcopyDevice: 11
+        case .postcopyActive: 12
+        case .postcopyPaused: 13
+        case .postcopyRecoverSetup: 14
+        case .postcopyRecover: 15
+        case .colo: 16
+        case .completed: 17
+        case .failing: 18
+        case .failed: 19
+        case .cancelling: 20
+        case .cancelled: 21
+        case .unknownStatus: 22
+        case .yankGone: 23
+        case .guestShutdown: 24
+        case .hostShutdown: 25
+        case .reset: 26
+        case .guestFault: 27
+        case .ran: 28
+        }
     }
 }

@@ -230,4 +230,21 @@ public struct Evidence: Hashable, Sendable {
 
     /// Whether a word may honestly follow an ending: a repeated attempt on a listening destination starts over with `setup`.
     private func recoversFromEnd(_ word: StatusWord) -> Bool { side == .destination && word == .setup }
+
+    /// The canonical form. Commands under way stay counted: each of them still gets its reply.
+    mutating func rewrite(_ ranks: Ranks) {
+        triggers.canonicalise(ranks)
+        events.canonicalise(ranks)
+        // Which words came between the first and the last is told to people alone.
+        if words.count > 2 { words.removeSubrange(1..<words.count - 1) }
+        for index in words.indices {
+            if words[index].word.isUnknown { words[index].word = .unheardOf }
+            words[index].canonicalise(index == 0 ? ranks : Ranks([]))
+        }
+        sample = sample.map { MigrationSample(status: $0.status?.isUnknown == true ? .unheardOf : $0.status) }
+        if errorDescription != nil { errorDescription = "" }
+        if processEnd != nil { processEnd = .gone }
+        version = nil
+        otherSideFailure = ranks[otherSideFailure]
+    }
 }

@@ -74,30 +74,28 @@ public struct TriggerRow: Hashable, Sendable {
 
 /// All triggers of one attempt on one side. A row is never removed, so that "why" can be told afterwards.
 public struct TriggerTable: Hashable, Sendable {
-    private var rows: [TriggerKind: TriggerRow] = [:]
+    private var table = DenseTable<TriggerKind, TriggerRow>()
 
     /// An empty table.
     public init() {}
 
     /// The row of a kind.
-    public subscript(_ kind: TriggerKind) -> TriggerRow? { rows[kind] }
+    public subscript(_ kind: TriggerKind) -> TriggerRow? { table[kind] }
 
     /// The rows, oldest first.
-    public var ordered: [TriggerRow] { rows.values.sorted { $0.firstSequence < $1.firstSequence } }
+    public var ordered: [TriggerRow] { table.rows.sorted { $0.firstSequence < $1.firstSequence } }
 
     /// Whether anything of this kind left for QEMU.
-    public func wasSent(_ kind: TriggerKind) -> Bool { rows[kind]?.wasSent ?? false }
+    public func wasSent(_ kind: TriggerKind) -> Bool { table[kind]?.wasSent ?? false }
 
     /// Somebody asked; nothing was sent yet.
     public mutating func request(_ kind: TriggerKind, origin: Origin, sequence: Int, at time: Instant) {
-        if var row = rows[kind] {
+        let fresh = TriggerRow(
+            kind: kind, state: .requested, origin: origin, firstSequence: sequence, firstTime: time,
+            sentSequence: nil, lastSequence: sequence, lastTime: time, count: 0, argument: nil)
+        table.update(kind, orInsert: fresh) { row in
             row.lastSequence = sequence
             row.lastTime = time
-            rows[kind] = row
-        } else {
-            rows[kind] = TriggerRow(
-                kind: kind, state: .requested, origin: origin, firstSequence: sequence, firstTime: time,
-                sentSequence: nil, lastSequence: sequence, lastTime: time, count: 0, argument: nil)
         }
     }
 
@@ -106,20 +104,83 @@ public struct TriggerTable: Hashable, Sendable {
         _ kind: TriggerKind, argument: String?, origin: Origin, sequence: Int, at time: Instant
     ) {
         request(kind, origin: origin, sequence: sequence, at: time)
-        guard var row = rows[kind] else { return }
-        row.state = .sent
-        row.sentSequence = row.sentSequence ?? sequence
-        row.count += 1
-        row.argument = argument ?? row.argument
-        rows[kind] = row
+        table.update(kind, orInsert: nil) { row in
+            row.state = .sent
+            row.sentSequence = row.sentSequence ?? sequence
+            row.count &+= 1
+            row.argument = argument ?? row.argument
+        }
     }
 
     /// QEMU answered, or did not.
     public mutating func answer(_ kind: TriggerKind, _ state: TriggerRow.State, sequence: Int, at time: Instant) {
-        guard var row = rows[kind] else { return }
-        row.state = state
-        row.lastSequence = sequence
-        row.lastTime = time
-        rows[kind] = row
+        table.update(kind, orInsert: nil) { row in
+            row.state = state
+            row.lastSequence = sequence
+            row.lastTime = time
+        }
+    }
+}
+
+extension TriggerTable: CanonicalForm {
+    public func collectSequences(into sequences: inout [Int]) {
+        for row in table.rows { row.collectSequences(into: &sequences) }
+    }
+
+    public mutating func canonicalise(_ ranks: Ranks) { table.updateAll { $0.canonicalise(ranks) } }
+}
+
+extension TriggerRow: CanonicalForm {
+    /// Only these are compared: what opens an attempt, what may end it, and what runs the guest. A refusal's last number tells when QEMU said no.
+    public func collectSequences(into sequences: inout [Int]) {
+        if let sent = comparedSent { sequences.append(sent) }
+        if let last = comparedLast { sequences.append(last) }
+    }
+
+    private var comparedSent: Int? {
+        switch kind {
+        case .migrate, .listen, .cancel, .run: sentSequence
+        default: nil
+        }
+    }
+
+    private var comparedLast: Int? {
+        switch kind {
+        case .cancel: lastSequence
+        case .migrate, .listen: refusal == nil ? nil : lastSequence
+        default: nil
+        }
+    }
+
+    public mutating func canonicalise(_ ranks: Ranks) {
+        let last = comparedLast.map { ranks[$0] } ?? 0
+        sentSequence = sentSequence == nil ? nil : ranks[comparedSent] ?? 0
+        lastSequence = last
+        firstSequence = 0
+        firstTime = .zero
+        lastTime = .zero
+        count = count.canonicalCount
+        argument = nil
+        if case .refused = state { state = .refused("") }
+    }
+}
+
+extension TriggerKind: TableKind {
+    var place: Int {
+        switch self {
+        case .configure: 0
+        case .listen: 1
+        case .migrate: 2
+        case .startPostcopy: 3
+        case .continueSwitchover: 4
+        case .cancel: 5
+        case .pausePostcopy: 6
+        case .recover: 7
+        case .resume: 8
+        case .yank: 9
+        case .run: 10
+        case .hold: 11
+        case .kill: 12
+        }
     }
 }

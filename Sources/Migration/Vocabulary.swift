@@ -72,6 +72,12 @@ public struct StatusWord: RawRepresentable, Hashable, Sendable, CustomStringConv
     /// Ended by a cancel.
     public static let cancelled = StatusWord("cancelled")
 
+    /// What stands for every word that no known QEMU says, where it does not matter which it is.
+    static let unheardOf = StatusWord("unheard-of")
+
+    /// Whether no known QEMU says this word.
+    public var isUnknown: Bool { self != .none && EventKind(word: self) == .unknownStatus }
+
     /// The words of pre-copy in the only order QEMU says them in.
     private static let precopyOrder: [StatusWord] = [.setup, .waitUnplug, .active, .preSwitchover, .device, .completed]
 
