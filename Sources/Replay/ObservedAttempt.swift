@@ -10,8 +10,8 @@ struct ObservedAttempt {
     var recorded: [Side: [Phase]] = [:]
     /// Of which sides the attempt has records.
     var seen: Set<Side> = []
-    /// The sides whose QEMU greeted within the attempt.
-    var greeted: Set<Side> = []
+    /// The sides whose QEMU greeted within the attempt, with the record of the last greeting, counted from 1.
+    var greetings: [Side: Int] = [:]
     /// The record of its `migrate`, counted from 1.
     var migrateOrder: Int?
     var totalMilliseconds: Int64?

@@ -219,7 +219,7 @@ public struct Observer {
 
     /// The attempt that the end of a QEMU belongs to: while the next one is only being prepared, with another QEMU, it is still the one before.
     func closing(_ side: Side) -> Int {
-        guard current > 0, !attempts[current].isOpened, !attempts[current].greeted.contains(side) else {
+        guard current > 0, !attempts[current].isOpened, attempts[current].greetings[side] == nil else {
             return current
         }
         return current - 1
@@ -329,7 +329,7 @@ public struct Observer {
             status: status,
             cancel: Self.cancel(attempt.source.report.cancel, in: status.word),
             reasons: reasons,
-            error: attempt.error,
+            error: status.word == .completed ? nil : attempt.error,
             source: summary(of: attempt, .source),
             destination: summary(of: attempt, .destination),
             totalMilliseconds: attempt.totalMilliseconds,

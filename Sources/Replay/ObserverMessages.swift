@@ -126,7 +126,7 @@ extension Observer {
         if machines[side]?.isGone ?? false { machines[side] = Machine(connections: machines[side]?.connections ?? []) }
         machines[side]?.isConnected = true
         machines[side]?.version = version
-        attempts[current].greeted.insert(side)
+        attempts[current].greetings[side] = order
         note(.greeting(version), side, in: current)
         observe(.greeting(version), side)
     }
@@ -201,6 +201,7 @@ extension Observer {
         if case .unreadable(let text) = reply { anomaly("an answer that cannot be read: \(text)", side) }
         switch (pending.command, reply) {
         case (.queryMigrate, .migration(let sample)):
+            inferListening(sample, pending, side)
             guard isFresh(pending, side) else {
                 // What it tells is of an earlier attempt; that it was answered is not.
                 note(.reply(.queryMigrate, .done), side, in: pending.attempt)
@@ -246,6 +247,22 @@ extension Observer {
         guard let opened = evidence.openedSequence, opened < pending.order else { return false }
         // A `migrate` refused at once has touched nothing.
         return side == .destination || evidence.triggers[.migrate]?.refusal == nil || !evidence.words.isEmpty
+    }
+
+    /// A destination that was started with an address (`-incoming URI`, or a CPR channel) never got a `migrate-incoming`: whoever started it has asked.
+    ///
+    /// Only a QEMU that greeted in this attempt cannot be telling of an earlier one.
+    private mutating func inferListening(_ sample: MigrationSample, _ pending: PendingCommand, _ side: Side) {
+        let attempt = attempts[current]
+        guard side == .destination, let word = sample.status, word != .none, pending.attempt == current,
+            attempt.destination.openedSequence == nil, let greeted = attempt.greetings[side],
+            let migrate = attempt.migrateOrder, migrate < pending.order
+        else { return }
+        let command = Command.migrateIncoming(uri: "as QEMU was started", exitOnError: nil)
+        let start = PendingCommand(command: command, order: greeted, time: time, attempt: current)
+        // The query itself left before anything was known to be open, and yet it does not tell of something older.
+        note(.unanswered(.queryMigrate), side, in: current)
+        note(sent: command, side, in: current, since: start)
     }
 
     private mutating func sampled(_ sample: MigrationSample, _ reply: Reply, _ side: Side) {

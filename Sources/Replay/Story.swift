@@ -98,6 +98,7 @@ struct Story {
         case .monitor(.lost): return ("monitor", "connection lost")
         case .monitor(.busy): return ("monitor", "busy: another client is connected")
         case .process(let end): return ("process", "\(end)")
+        case .sent(.migrate(let uri, true), _): return ("command", "migrate (resume) \(uri)")
         case .sent(let command, _):
             return ("command", command.name + (command.argument.map { " \($0)" } ?? ""))
         case .refused(let command, let text): return ("refused", "\(command.name): \(text)")

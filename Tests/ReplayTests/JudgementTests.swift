@@ -226,6 +226,84 @@ struct JudgementTests {
         #expect(report.json["attempts"]?.array?.first?["source"]?["inferred"] == nil)
     }
 
+    private static let inPostcopy = [
+        "S> migrate-start-postcopy", "S< ok", "S* STOP", "S! postcopy-active", "D! postcopy-active", "D> cont",
+        "D* RESUME", "D< ok",
+    ]
+    private static let paused = ["S! postcopy-paused", "D! postcopy-paused"]
+
+    private func phases(after lines: [String]) throws -> [[Phase]] {
+        var trace = trace()
+        for line in lines { trace.add(line) }
+        let attempt = try #require(try trace.report().attempts.first)
+        return [attempt.source.phases, attempt.destination.phases]
+    }
+
+    @Test func aRecoveryIsAnotherRoundOfSteps() throws {
+        let recovery = [
+            #"D> migrate-recover {"uri":"unix:/r"}"#, "D< ok", #"S> migrate {"uri":"unix:/r","resume":true}"#, "S< ok",
+            "S! postcopy-recover", "D! postcopy-recover", "D! postcopy-active", "S! postcopy-active",
+        ]
+        let end = ["D! completed", "S! completed", "S> quit", "S< ok", "S- gone"]
+        #expect(
+            try phases(after: Self.inPostcopy + Self.paused + recovery + end) == [
+                [.begin3, .perform3, .perform3Done, .postcopyFailed, .beginResume, .performResume, .confirmResume],
+                [.prepare, .finish3, .postcopyFailed, .prepareResume, .finishResume],
+            ])
+        // Nobody's commands were recorded: the words are enough.
+        let seen = recovery.filter { $0.hasPrefix("S!") || $0.hasPrefix("D!") }
+        #expect(
+            try phases(after: Self.inPostcopy + Self.paused + seen + end) == [
+                [.begin3, .perform3, .perform3Done, .postcopyFailed, .beginResume, .performResume, .confirmResume],
+                [.prepare, .finish3, .postcopyFailed, .prepareResume, .finishResume],
+            ])
+    }
+
+    @Test func aSecondBreakIsAnotherFailure() throws {
+        let resume = [#"S> migrate {"uri":"unix:/r","resume":true}"#]
+        let answers = [
+            ["S< no what"], ["S< ok", "S! postcopy-paused"],
+            ["S< ok", "S! postcopy-recover", "S! postcopy-paused"],
+            ["S< ok", "S> query-migrate", #"S< {"status":"postcopy-paused"}"#],
+        ]
+        for answer in answers {
+            #expect(
+                try phases(after: Self.inPostcopy + Self.paused + resume + answer).first?.suffix(4) == [
+                    .postcopyFailed, .beginResume, .performResume, .postcopyFailed,
+                ], "\(answer)")
+        }
+        // Asked before the resume, and told of what was then.
+        #expect(
+            try phases(
+                after: Self.inPostcopy + Self.paused + ["S> query-migrate"] + resume
+                    + [#"S< {"status":"postcopy-paused"}"#, "S< ok"]
+            ).first?.last == .performResume)
+    }
+
+    @Test func aSourceKilledInPostcopyWasNotConfirmed() throws {
+        #expect(
+            try phases(after: Self.inPostcopy + ["S- gone", "D! postcopy-paused"]) == [
+                [.begin3, .perform3, .perform3Done], [.prepare, .finish3, .postcopyFailed],
+            ])
+    }
+
+    @Test func aResumeOutsideOfPostcopyIsNoPhase() throws {
+        let lines = [
+            #"S> migrate {"uri":"unix:/r","resume":true}"#, "S< no x", #"D> migrate-recover {"uri":"unix:/r"}"#, "D< no x",
+        ]
+        #expect(try phases(after: lines) == [[.begin3, .perform3], [.prepare]])
+    }
+
+    @Test func aDestinationStartedWithItsAddressTakesPart() throws {
+        let report = try MiniTrace(
+            "S- hello", #"S> migrate {"uri":"unix:/m"}"#, "S! setup", "S< ok", "D- hello", "S! active", "S! completed",
+            "D* RESUME", "D> query-migrate", #"D< {"status":"completed"}"#
+        ).report()
+        #expect(report.outcomes == ["completed"])
+        #expect(report.attempts.first?.destination.phases == [.prepare])
+        #expect(report.attempts.first?.destination.statuses == [.completed])
+    }
+
     @Test func theStoryIsReadable() throws {
         var trace = trace("S> query-migrate", #"S< {"status":"active","ram":{"remaining":104857600,"total":1}}"#)
         for _ in 0..<5 {
