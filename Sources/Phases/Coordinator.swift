@@ -328,7 +328,7 @@ public struct Coordinator: Hashable, Sendable {
         case .failed, .cancelled:
             place = .source
             // What was last seen of it before its monitor was lost is nothing to vouch for.
-            isRunning = source.isRunningNow
+            isRunning = error?.kind == .unproven ? nil : source.isRunningNow
         case .lost, .ended: place = .nowhere
         default: break
         }

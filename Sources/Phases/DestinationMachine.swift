@@ -197,14 +197,12 @@ public struct DestinationMachine: Hashable, Sendable {
     /// Something was observed.
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
+        _ = core.heard(fact)
         switch fact {
         case .reply(let command, let reply):
-            if command == .queryMigrate { core.isPolling = false }
             core.gather(reply)
             return replied(command, reply) + progress()
-        case .unanswered(let command):
-            if command == .queryMigrate { core.isPolling = false }
-            return unanswered(command)
+        case .unanswered(let command): return unanswered(command)
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
         case .process: return processEnded()
         case .unkillable(let why):
@@ -350,7 +348,6 @@ public struct DestinationMachine: Hashable, Sendable {
 
     mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
         guard monitor == .connected else {
-            core.isPolling = false
             switch state {
             case .preparing, .configuring, .listening:
                 return failPrepare("the destination's monitor was lost", kind: .failed)
@@ -403,8 +400,7 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Time for a look, where events could have been missed.
     public mutating func tick() -> [Effect] {
-        guard case .arriving = state, !core.isPolling, evidence.monitor == .connected else { return [] }
-        core.isPolling = true
+        guard case .arriving = state, evidence.monitor == .connected, core.poll() else { return [] }
         return [core.send(.queryMigrate)]
     }
 

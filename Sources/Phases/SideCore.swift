@@ -16,7 +16,9 @@ struct SideCore: Hashable, Sendable {
     var firstSample: MigrationSample?
     var firstRunState: RunState?
     /// Whether a poll is on its way, so that a slow QEMU is not buried in them.
-    var isPolling = false
+    private(set) var isPolling = false
+    /// For how long QEMU has said nothing, in ticks that found a poll unanswered; a poll that was given up counts as many.
+    private var silence = 0
 
     init(side: Side) {
         evidence = Evidence(side: side)
@@ -42,6 +44,50 @@ struct SideCore: Hashable, Sendable {
         case .parameters(let settings): originalParameters = originalParameters ?? settings
         case .done, .yankInstances, .refused, .unreadable: break
         }
+    }
+
+    /// Ticks that a silent QEMU is given.
+    private static let patience = 60
+
+    /// Whether QEMU has just left the last poll of several in a row without an answer, and said nothing else meanwhile. Told once for each silence.
+    mutating func fallsSilent() -> Bool {
+        guard silence == Self.patience else { return false }
+        silence += 1
+        return true
+    }
+
+    /// A poll is due; `false` if the last one is still on its way.
+    mutating func poll() -> Bool {
+        guard !isPolling else {
+            if silence < Self.patience { silence += 1 }
+            return false
+        }
+        isPolling = true
+        return true
+    }
+
+    /// A poll leaves out of turn.
+    mutating func startPolling() { isPolling = true }
+
+    /// Keeps the account of what QEMU leaves unanswered; tells whether it had been silent for too long and speaks again.
+    mutating func heard(_ fact: Fact) -> Bool {
+        switch fact {
+        case .unanswered(let command):
+            guard command == .queryMigrate else { return false }
+            isPolling = false
+            if silence < Self.patience { silence = min(Self.patience, silence + Self.patience / 3) }
+            return false
+        case .monitor(let monitor):
+            if monitor != .connected { isPolling = false }
+            silence = 0
+            return false
+        case .reply(let command, _):
+            if command == .queryMigrate { isPolling = false }
+        case .event, .greeting: break
+        case .process, .unkillable: return false
+        }
+        defer { silence = 0 }
+        return silence > Self.patience
     }
 
     func send(_ command: Command, outOfBand: Bool = false) -> Effect { .send(side, command, outOfBand: outOfBand) }

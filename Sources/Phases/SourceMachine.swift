@@ -41,13 +41,11 @@ public struct SourceMachine: Hashable, Sendable {
     var core = SideCore(side: .source)
     var state = State.idle
     let options: MigrateOptions
-    var isStopWanted = false
+    /// How far stopping the migration got.
+    var stopping = Escalation.none
     var isContinued = false
     var isCatchingUp = false
-    var stopEscalation = 0
-    var isCancelTried = false
     var resumeRefusals = 0
-    var isYankRepeated = false
     var isStarted = false
     var isHoldWanted = false
     /// Why this side itself gave up, if it did.
@@ -204,78 +202,6 @@ public struct SourceMachine: Hashable, Sendable {
         return [phase, core.send(.queryStatus), .arm(.resume, milliseconds: options.deadlines[.resume])]
     }
 
-    // MARK: Requests
-
-    /// Somebody wants the attempt stopped.
-    public mutating func cancel(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
-        core.evidence.note(request: .cancel, origin: origin, sequence: sequence, at: time)
-        return stop()
-    }
-
-    /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
-    public mutating func abort() -> [Effect] { abort("the destination could not go on") }
-
-    mutating func abort(_ why: String) -> [Effect] {
-        abortReason = abortReason ?? why
-        return stop()
-    }
-
-    /// Stops the guest for a deadline.
-    public mutating func hold(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
-        core.evidence.note(request: .hold, origin: origin, sequence: sequence, at: time)
-        isHoldWanted = true
-        return holdIfDue()
-    }
-
-    mutating func holdIfDue() -> [Effect] {
-        guard isHoldWanted, !isStopWanted, case .migrating = state, case .copying = evidence.stage else { return [] }
-        isHoldWanted = false
-        return evidence.events.has(.stopped) ? [] : [core.send(.stop)]
-    }
-
-    var isCancelWanted: Bool { evidence.triggers[.cancel] != nil }
-    /// Somebody else than this code wants to cancel.
-    var isCancelRequested: Bool { evidence.triggers[.cancel].map { $0.origin != .controller } ?? false }
-
-    var hasYank: Bool { core.survey?.features.hasYank ?? false }
-
-    mutating func stop() -> [Effect] {
-        isStopWanted = true
-        guard case .migrating = state else { return [] }
-        switch evidence.stage {
-        case .completed, .ended, .gone: return []
-        case .stopping: return watchStopping()
-        case .switchover:
-            stopEscalation = 2
-            return yank()
-        default:
-            stopEscalation = 1
-            // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
-            // Held before the switchover QEMU listens to nothing but a cancel.
-            if !isCancelWanted, hasYank, evidence.stage != .held { return yank() }
-            isCancelTried = true
-            return [core.send(.migrateCancel), .arm(.cancel, milliseconds: options.deadlines[.cancel])]
-        }
-    }
-
-    /// QEMU stops by itself, or by somebody else's wish: that too has to end.
-    mutating func watchStopping() -> [Effect] {
-        guard stopEscalation == 0 else { return [] }
-        stopEscalation = 1
-        return [.arm(.cancel, milliseconds: options.deadlines[.cancel])]
-    }
-
-    /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
-    func yank() -> [Effect] {
-        guard hasYank else {
-            return [core.send(.migrateCancel), .arm(.yank, milliseconds: options.deadlines[.yank])]
-        }
-        return [
-            core.send(.yank, outOfBand: core.survey?.features.hasOutOfBand ?? false),
-            .arm(.yank, milliseconds: options.deadlines[.yank]),
-        ]
-    }
-
     // MARK: Observations
 
     /// A command left.
@@ -287,21 +213,26 @@ public struct SourceMachine: Hashable, Sendable {
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
         noteInterference()
+        let heard = core.heard(fact) ? [Effect.disarm(.sourceMonitor)] : []
         switch fact {
         case .reply(let command, let reply):
-            if command == .queryMigrate { core.isPolling = false }
             core.gather(reply)
-            return replied(command, reply) + progress()
+            return heard + replied(command, reply) + progress()
         case .unanswered(let command):
-            if command == .queryMigrate { core.isPolling = false }
-            return unanswered(command) + progress()
+            return unanswered(command) + silent() + progress()
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
         case .process: return processEnded()
         case .unkillable(let why):
             guard case .ending(.killing) = state else { return [] }
             return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU was not ended: \(why)")))
-        case .event, .greeting: return progress()
+        case .event, .greeting: return heard + progress()
         }
+    }
+
+    /// A QEMU that keeps its connection and says nothing is no better than a lost one.
+    private mutating func silent() -> [Effect] {
+        guard case .migrating = state, core.fallsSilent() else { return [] }
+        return [.arm(.sourceMonitor, milliseconds: options.deadlines[.sourceMonitor])]
     }
 
     mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
@@ -312,8 +243,7 @@ public struct SourceMachine: Hashable, Sendable {
         case .configuring(let rest): return configured(command, reply, rest)
         case .migrating:
             if case .refused = reply, command == .migrateCancel {
-                return evidence.stage == .stopping(.cancelled) || isStopWanted
-                    ? yankAfterRefusal() : []
+                return cancelRefused()
             }
             if command == .queryMigrate, case .migration(let sample) = reply, isCatchingUp {
                 isCatchingUp = false
@@ -329,8 +259,6 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    func yankAfterRefusal() -> [Effect] { hasYank ? yank() : [] }
-
     /// What was not answered may have been done all the same; nothing waits for it any longer.
     mutating func unanswered(_ command: Command) -> [Effect] {
         switch state {
@@ -338,7 +266,7 @@ public struct SourceMachine: Hashable, Sendable {
             return failBegin("the source did not answer \(command.name)", kind: .failed)
         case .configuring where command.trigger == .migrate:
             state = .migrating
-            return isStopWanted ? stop() : []
+            return stopping.isWanted ? stop() : []
         case .configuring where command.trigger == .configure:
             return clean(StepError(.failed, "the source did not answer \(command.name)"))
         case .cleaning(let cleaning):
@@ -367,9 +295,9 @@ public struct SourceMachine: Hashable, Sendable {
         }
         if command.trigger == .migrate {
             state = .migrating
-            return isStopWanted ? stop() : []
+            return stopping.isWanted ? stop() : []
         }
-        if isStopWanted {
+        if stopping.isWanted {
             return clean(
                 isCancelWanted
                     ? StepError(.cancelled, "cancelled before the migration was started")
@@ -380,7 +308,6 @@ public struct SourceMachine: Hashable, Sendable {
 
     mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
         guard monitor == .connected else {
-            core.isPolling = false
             switch state {
             case .idle, .begun, .done: return []
             case .ending(.quitting) where isQuitHeard, .ending(.killing) where isQuitHeard:
@@ -419,7 +346,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// What happened while nobody listened is gone; what is, can be asked.
     mutating func catchUp() -> [Effect] {
-        core.isPolling = true
+        core.startPolling()
         isCatchingUp = true
         // Written is not read: what the old connection took with it may have to be said again.
         isContinued = false
@@ -448,8 +375,8 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// Time for a look, where events could have been missed.
     public mutating func tick() -> [Effect] {
-        guard case .migrating = state, !core.isPolling, evidence.monitor == .connected else { return [] }
-        core.isPolling = true
+        guard case .migrating = state, evidence.monitor == .connected else { return [] }
+        guard core.poll() else { return silent() }
         var effects = [core.send(.queryMigrate)]
         if case .copying = evidence.stage, evidence.events.has(.stopped), evidence.triggers[.hold] == nil {
             // Stopped, and not by the switchover as it seems: somebody may have paused the guest.
@@ -485,7 +412,7 @@ public struct SourceMachine: Hashable, Sendable {
             ]
         case .held:
             // An abort that found QEMU waiting for us. One cancel is enough, also while it waits behind a reply that does not come.
-            if isStopWanted { return stopEscalation == 1 && !isCancelTried ? stop() : [] }
+            if stopping.isWanted { return stopping == .expected || stopping == .interrupted ? stop() : [] }
             guard !isContinued else { return [] }
             isContinued = true
             return [
@@ -502,16 +429,15 @@ public struct SourceMachine: Hashable, Sendable {
                     ending == .cancelled ? .cancelled : .failed,
                     ending == .cancelled ? "cancelled" : "the migration failed" + (text.map { ": \($0)" } ?? "")))
         case .copying, .waiting:
-            guard evidence.events.has(.active), !isStarted, !isStopWanted else { return holdIfDue() }
+            guard evidence.events.has(.active), !isStarted, !stopping.isWanted else { return holdIfDue() }
             isStarted = true
             return [.disarm(.start)] + holdIfDue()
         case .switchover, .stopping:
             // A cancel that meets device state being sent waits behind it; a yank does not.
-            guard isStopWanted, stopEscalation == 1, hasYank, evidence.events.has(.device) else {
+            guard stopping.isUnheard, hasYank, evidence.events.has(.device) else {
                 return evidence.stage == .switchover ? [] : watchStopping()
             }
-            stopEscalation = 2
-            return yank()
+            return cut()
         default: return []
         }
     }
@@ -540,13 +466,12 @@ public struct SourceMachine: Hashable, Sendable {
         case (.switchover, .migrating): return abort("the switchover did not end in time")
         case (.cancel, .migrating):
             // A cancel between STOP and pre-switchover can leave QEMU 7.2 waiting for a continue that names the state it is in.
-            stopEscalation = 2
             let nudge: [Effect] =
                 evidence.events.has(.cancelling) ? [core.send(.migrateContinue(state: "cancelling"))] : []
-            return nudge + yank()
-        case (.yank, .migrating) where !isYankRepeated:
+            return nudge + cut()
+        case (.yank, .migrating) where stopping != .cutAgain:
             // The other end is being ended meanwhile; that cuts the sockets too.
-            isYankRepeated = true
+            stopping = .cutAgain
             return yank()
         case (.yank, .migrating):
             return endPerform(

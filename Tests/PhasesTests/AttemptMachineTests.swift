@@ -290,6 +290,45 @@ extension Effect {
         #expect(driver.result?.word == .cancelled, story(driver))
     }
 
+    // MARK: Who says nothing
+
+    /// A source that keeps its connection and says nothing is waited for as long as a lost monitor is, without anybody's deadline or cancel.
+    @Test(arguments: [true, false]) func aSilentSourceIsGivenUp(isTold: Bool) throws {
+        let silence = script {
+            $0.failsToConverge = true
+            $0.tellsUnanswered = isTold
+        }
+        let copying = moment(silence) { $0.machine.source.evidence.stage == .copying }
+        let driver = attempt(silence, faults: [(copying, .silence(.source))])
+        try #require(driver.violations.isEmpty, story(driver))
+        let result = try #require(driver.result)
+        #expect(result.cancel == .none, "nobody had to cancel")
+        #expect(result.error?.contains("was not seen to end") ?? false)
+        #expect(result.isRunning == nil)
+        #expect(driver.log.contains(.arm(.sourceMonitor, milliseconds: 10_000)))
+    }
+
+    /// One slow answer is no silence.
+    @Test func aSlowSourceIsNotGivenUp() throws {
+        var driver = ScriptedDriver(script { $0.failsToConverge = true }, options: ScriptedDriver.options())
+        driver.run { $0.machine.source.evidence.stage == .copying }
+        var machine = driver.machine
+        var sequence = 10_000
+        func apply(_ input: Input) -> [Effect] {
+            sequence += 1
+            return machine.apply(input, sequence: sequence, at: Instant(microseconds: Int64(sequence) * 100_000))
+        }
+        for _ in 0..<5 {
+            for _ in 0..<2 {
+                _ = apply(.tick)
+                _ = apply(.fact(.source, .unanswered(.queryMigrate)))
+            }
+            for _ in 0..<15 { #expect(!apply(.tick).contains(.arm(.sourceMonitor, milliseconds: 10_000))) }
+            _ = apply(.fact(.source, .reply(.queryMigrate, .migration(MigrationSample(status: .active)))))
+        }
+        #expect(machine.result == nil)
+    }
+
     // MARK: What dies
 
     /// Where the destination dies decides whether anybody may continue the source.

@@ -152,7 +152,8 @@ struct ScriptedDriver {
         }
         if work() { return true }
         if !reconnects.isEmpty { return true }
-        if idleTicks < 2 {
+        // With nothing to wait for there is time enough to find out that nobody is there any more.
+        if idleTicks < (armed.isEmpty ? 130 : 2) {
             idleTicks += 1
             now += 1_000
             take(.tick)

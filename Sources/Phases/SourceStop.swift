@@ -1,0 +1,118 @@
+public import Migration
+
+/// Stopping a migration that runs: by somebody's wish, by an error elsewhere, by a deadline.
+extension SourceMachine {
+    /// How far stopping the migration got. Each case is a stronger means than the one before, and there is no way back.
+    enum Escalation: Int, Hashable, Comparable {
+        /// Nobody wants it stopped.
+        case none
+        /// Nobody here wants it, but QEMU stops; that too has to end.
+        case watched
+        /// It is wanted, and QEMU was not told yet.
+        case wanted
+        /// It is wanted, and QEMU stops already by somebody else's doing.
+        case expected
+        /// The sockets were cut while memory was copied.
+        case interrupted
+        /// `migrate_cancel` was given to QEMU.
+        case cancelled
+        /// The sockets were cut because nothing else is heard.
+        case cut
+        /// They were cut again.
+        case cutAgain
+
+        static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+
+        /// Whether this side wants the migration stopped.
+        var isWanted: Bool { self >= .wanted }
+        /// Whether QEMU was told, or stops, in a way that waits behind device state.
+        var isUnheard: Bool { self >= .expected && self < .cut }
+    }
+
+    /// Somebody wants the attempt stopped.
+    public mutating func cancel(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
+        core.evidence.note(request: .cancel, origin: origin, sequence: sequence, at: time)
+        return stop()
+    }
+
+    /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
+    public mutating func abort() -> [Effect] { abort("the destination could not go on") }
+
+    mutating func abort(_ why: String) -> [Effect] {
+        abortReason = abortReason ?? why
+        return stop()
+    }
+
+    /// Stops the guest for a deadline.
+    public mutating func hold(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
+        core.evidence.note(request: .hold, origin: origin, sequence: sequence, at: time)
+        isHoldWanted = true
+        return holdIfDue()
+    }
+
+    mutating func holdIfDue() -> [Effect] {
+        guard isHoldWanted, !stopping.isWanted, case .migrating = state, case .copying = evidence.stage else {
+            return []
+        }
+        isHoldWanted = false
+        return evidence.events.has(.stopped) ? [] : [core.send(.stop)]
+    }
+
+    var isCancelWanted: Bool { evidence.triggers[.cancel] != nil }
+    /// Somebody else than this code wants to cancel.
+    var isCancelRequested: Bool { evidence.triggers[.cancel].map { $0.origin != .controller } ?? false }
+
+    var hasYank: Bool { core.survey?.features.hasYank ?? false }
+
+    mutating func stop() -> [Effect] {
+        stopping = max(stopping, .wanted)
+        guard case .migrating = state else { return [] }
+        switch evidence.stage {
+        case .completed, .ended, .gone: return []
+        case .stopping: return watchStopping()
+        case .switchover: return cut()
+        default:
+            // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
+            // Held before the switchover QEMU listens to nothing but a cancel.
+            if !isCancelWanted, hasYank, evidence.stage != .held {
+                stopping = max(stopping, .interrupted)
+                return yank()
+            }
+            stopping = max(stopping, .cancelled)
+            return [core.send(.migrateCancel), .arm(.cancel, milliseconds: options.deadlines[.cancel])]
+        }
+    }
+
+    /// QEMU stops by itself, or by somebody else's wish: that too has to end.
+    mutating func watchStopping() -> [Effect] {
+        switch stopping {
+        case .none: stopping = .watched
+        case .wanted: stopping = .expected
+        case .watched, .expected, .interrupted, .cancelled, .cut, .cutAgain: return []
+        }
+        return [.arm(.cancel, milliseconds: options.deadlines[.cancel])]
+    }
+
+    /// QEMU does not want to hear of a cancel.
+    mutating func cancelRefused() -> [Effect] {
+        guard hasYank, evidence.stage == .stopping(.cancelled) || stopping.isWanted else { return [] }
+        return yank()
+    }
+
+    /// Cuts the sockets, as nothing else is heard.
+    mutating func cut() -> [Effect] {
+        stopping = max(stopping, .cut)
+        return yank()
+    }
+
+    /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
+    func yank() -> [Effect] {
+        guard hasYank else {
+            return [core.send(.migrateCancel), .arm(.yank, milliseconds: options.deadlines[.yank])]
+        }
+        return [
+            core.send(.yank, outOfBand: core.survey?.features.hasOutOfBand ?? false),
+            .arm(.yank, milliseconds: options.deadlines[.yank]),
+        ]
+    }
+}
