@@ -1,18 +1,93 @@
-public import Migration
-
 /// The two asynchronous jobs that a migration holds on a domain, by libvirt's names.
-public enum Job: String, Hashable, Sendable {
+public enum Job: String, Hashable, Sendable, CaseIterable {
     /// `MIGRATION_OUT`: on the source, from Begin to Confirm.
     case out
     /// `MIGRATION_IN`: on the destination, from Prepare to Finish.
     case `in`
 }
 
+/// The kinds of short jobs that a call may want while a migration job is active, by libvirt's names.
+public enum NormalJob: String, Hashable, Sendable, CaseIterable {
+    /// Reads something.
+    case query
+    /// Ends the guest. Never kept out by anything but another call's moment with QEMU.
+    case destroy
+    /// Stops the guest's CPUs.
+    case suspend
+    /// Changes something.
+    case modify
+    /// Cancels the migration.
+    case abort
+    /// Steers the migration: start post-copy, set a bandwidth, a downtime, a cache size.
+    case migrationOperation = "migration_op"
+    /// Changes something that a migration does not mind, as handlers of events do.
+    case modifyMigrationSafe = "modify_migration_safe"
+
+    /// Its place in a mask.
+    fileprivate var bit: UInt8 {
+        switch self {
+        case .query: 1
+        case .destroy: 2
+        case .suspend: 4
+        case .modify: 8
+        case .abort: 16
+        case .migrationOperation: 32
+        case .modifyMigrationSafe: 64
+        }
+    }
+}
+
+/// The normal jobs that may run beside an asynchronous one.
+public struct JobMask: OptionSet, Hashable, Sendable, CustomStringConvertible {
+    /// One bit for each normal job.
+    public let rawValue: UInt8
+
+    /// A mask from its bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// The mask of one normal job.
+    public init(_ job: NormalJob) { rawValue = job.bit }
+
+    /// The mask of some normal jobs.
+    public init(_ jobs: [NormalJob]) { rawValue = jobs.reduce(0) { $0 | $1.bit } }
+
+    /// Without an asynchronous job everything may run.
+    public static let all = JobMask(NormalJob.allCases)
+    /// Beside `MIGRATION_OUT`.
+    public static let out = JobMask([
+        .query, .destroy, .abort, .suspend, .migrationOperation, .modifyMigrationSafe,
+    ])
+    /// Beside `MIGRATION_IN`: not even a query, QEMU has no time for one.
+    public static let `in` = JobMask([.destroy, .modifyMigrationSafe])
+    /// Beside a job that was taken up again after a restart: nothing that stops the guest.
+    public static let restored = JobMask([.query, .destroy, .abort, .migrationOperation, .modifyMigrationSafe])
+
+    /// What may run beside a migration job.
+    ///
+    /// - Parameters:
+    ///   - job: The migration job.
+    ///   - isRestored: Whether it was taken up again after a restart.
+    public static func allowed(during job: Job, isRestored: Bool = false) -> JobMask {
+        isRestored ? .restored : job == .out ? .out : .in
+    }
+
+    /// Whether a normal job may run. Destroy always may: no mask can take it away.
+    public func permits(_ job: NormalJob) -> Bool { job == .destroy || contains(JobMask(job)) }
+
+    /// The normal jobs that may run, in libvirt's order.
+    public var jobs: [NormalJob] { NormalJob.allCases.filter(permits) }
+
+    /// The names of the jobs that may run.
+    public var description: String { jobs.map(\.rawValue).joined(separator: ", ") }
+}
+
 /// A call that the locking rules forbid.
 public struct JobError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Why it is forbidden.
     public struct Code: Hashable, Sendable {
-        private enum Value { case alreadyActive, notActive, backwards, notOwner, wrongSide }
+        private enum Value {
+            case alreadyActive, notActive, backwards, illegal, notOwner, wrongSide, masked, busy, cannotResume
+        }
         private let value: Value
         /// A migration job is active already.
         public static let alreadyActive = Code(value: .alreadyActive)
@@ -20,126 +95,28 @@ public struct JobError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let notActive = Code(value: .notActive)
         /// The phase would go backwards.
         public static let backwards = Code(value: .backwards)
+        /// The phase does not go backwards, and still no protocol knows such a move.
+        public static let illegal = Code(value: .illegal)
         /// Nobody, or somebody else, is inside the job.
         public static let notOwner = Code(value: .notOwner)
         /// The phase belongs to the other end.
         public static let wrongSide = Code(value: .wrongSide)
+        /// The migration job keeps this normal job out until it ends.
+        public static let masked = Code(value: .masked)
+        /// Another call talks to QEMU this moment.
+        public static let busy = Code(value: .busy)
+        /// A post-copy migration cannot be resumed by this call now.
+        public static let cannotResume = Code(value: .cannotResume)
     }
 
     /// Why.
     public var code: Code
     /// In words.
     public var description: String
-}
 
-/// The migration job of one domain, with libvirt's rules for starting, continuing and finishing it.
-///
-/// The first call of a protocol is `start`, `setPhase`, work, `continue`; the ones in between are `isActive`, `startPhase`, work, `continue`; the
-/// last is `isActive`, `startPhase`, work, `finish`. Between calls nobody owns the job and it stays active, which is what keeps a second migration out.
-public struct JobMachine: Hashable, Sendable {
-    enum State: Hashable {
-        case none
-        case active(Job, phase: Phase, owner: String?)
-    }
-
-    /// Whose domain.
-    public let side: Side
-    var state = State.none
-
-    /// No job.
-    public init(side: Side) { self.side = side }
-
-    /// The phase; `none` without a job.
-    public var phase: Phase { if case .active(_, let phase, _) = state { phase } else { .none } }
-
-    /// Who is inside a call for this job right now.
-    public var owner: String? { if case .active(_, _, let owner) = state { owner } else { nil } }
-
-    /// The active job.
-    public var job: Job? { if case .active(let job, _, _) = state { job } else { nil } }
-
-    /// Whether this job is active.
-    public func isActive(_ job: Job) -> Bool { self.job == job }
-
-    /// Starts the job with the caller as its owner. A second migration is refused at once, it does not wait.
-    public mutating func start(_ job: Job, owner: String) throws(JobError) {
-        if case .active(let active, let phase, let holder) = state {
-            throw JobError(
-                code: .alreadyActive,
-                description: "another migration job is already running (\(active.rawValue), phase \(phase.rawValue), "
-                    + "\(holder.map { "held by \($0)" } ?? "between calls"))")
-        }
-        state = .active(job, phase: .none, owner: owner)
-    }
-
-    /// Moves the phase; only between `start` or `startPhase` and `continue` or `finish`.
-    public mutating func setPhase(_ phase: Phase) throws(JobError) -> PhaseMove {
-        guard case .active(let job, let current, let owner) = state else {
-            throw JobError(code: .notActive, description: "phase \(phase.rawValue) without a migration job")
-        }
-        guard let owner else {
-            throw JobError(
-                code: .notOwner, description: "phase \(phase.rawValue) outside of a call (after \(current.rawValue))")
-        }
-        try check(phase, after: current)
-        state = .active(job, phase: phase, owner: owner)
-        return PhaseMove(side: side, from: current, to: phase, owner: owner)
-    }
-
-    /// Enters the job for a later call and moves the phase.
-    public mutating func startPhase(_ phase: Phase, owner: String) throws(JobError) -> PhaseMove {
-        guard case .active(let job, let current, let holder) = state else {
-            throw JobError(
-                code: .notActive,
-                description: side == .source
-                    ? "the domain is not being migrated (\(phase.rawValue))"
-                    : "the domain is not processing an incoming migration (\(phase.rawValue))")
-        }
-        if let holder {
-            throw JobError(
-                code: .notOwner,
-                description: "\(owner) cannot enter the job: \(holder) is still inside (\(current.rawValue))")
-        }
-        try check(phase, after: current)
-        state = .active(job, phase: phase, owner: owner)
-        return PhaseMove(side: side, from: current, to: phase, owner: owner)
-    }
-
-    /// Leaves the call; the job stays active with nobody inside.
-    public mutating func `continue`() throws(JobError) {
-        guard case .active(let job, let phase, let owner) = state else {
-            throw JobError(code: .notActive, description: "continue without a migration job")
-        }
-        guard owner != nil else {
-            throw JobError(code: .notOwner, description: "continue outside of a call (\(phase.rawValue))")
-        }
-        state = .active(job, phase: phase, owner: nil)
-    }
-
-    /// Ends the job.
-    public mutating func finish() throws(JobError) {
-        guard case .active(_, let phase, let owner) = state else {
-            throw JobError(code: .notActive, description: "finish without a migration job")
-        }
-        guard owner != nil else {
-            throw JobError(code: .notOwner, description: "finish outside of a call (\(phase.rawValue))")
-        }
-        state = .none
-    }
-
-    /// Drops the job, whoever holds it: the domain died.
-    public mutating func discard() { state = .none }
-
-    private func check(_ phase: Phase, after current: Phase) throws(JobError) {
-        guard phase.belongs(to: side) else {
-            throw JobError(
-                code: .wrongSide, description: "phase \(phase.rawValue) does not belong to the \(side.rawValue)")
-        }
-        // Phases from postcopy_failed on may be set from anything: that is how a recovery starts over.
-        if phase < .postcopyFailed, phase < current {
-            throw JobError(
-                code: .backwards,
-                description: "migration protocol going backwards \(current.rawValue) => \(phase.rawValue)")
-        }
+    /// A refusal.
+    public init(code: Code, description: String) {
+        self.code = code
+        self.description = description
     }
 }

@@ -36,9 +36,26 @@ public enum Phase: String, Hashable, Sendable, CaseIterable, Comparable {
     case finishResume = "finish_resume"
 
     /// The place in libvirt's order.
-    public var order: Int { Self.orders[self] ?? 0 }
-
-    private static let orders = Dictionary(uniqueKeysWithValues: zip(allCases, 0...))
+    public var order: Int {
+        switch self {
+        case .none: 0
+        case .perform2: 1
+        case .begin3: 2
+        case .perform3: 3
+        case .perform3Done: 4
+        case .confirm3Cancelled: 5
+        case .confirm3: 6
+        case .prepare: 7
+        case .finish2: 8
+        case .finish3: 9
+        case .postcopyFailed: 10
+        case .beginResume: 11
+        case .performResume: 12
+        case .confirmResume: 13
+        case .prepareResume: 14
+        case .finishResume: 15
+        }
+    }
 
     /// Earlier in libvirt's order.
     public static func < (left: Phase, right: Phase) -> Bool { left.order < right.order }
