@@ -171,9 +171,10 @@ extension Observer {
         observe(.word(word, from: source), side)
         if EventKind(word: word) == .unknownStatus { anomaly(once: "unknown status word '\(word)'", side, in: attempt) }
         if source == .event, let before, before.source == .event,
-            KnownMoves.isStrange(from: before.word, to: word, on: side)
+            let move = TransitionTable.anomaly(
+                from: before.word, to: word, on: side, version: attempts[attempt][side].version)
         {
-            anomaly(once: "status went from \(before.word) to \(word), which no known QEMU does", side, in: attempt)
+            anomaly(once: move, side, in: attempt)
         }
     }
 

@@ -181,6 +181,23 @@ struct JudgementTests {
         #expect(try trace("S! pre-switchover", "S! active").report().hasAnomaly("from pre-switchover to active"))
     }
 
+    /// A move that another release makes is odd for this one, and the release is named; without a greeting nobody can tell.
+    @Test func oddMovesForARelease() throws {
+        let moves = ["S! setup", "S! active", "S! postcopy-active"]
+        var greeted = MiniTrace("S- hello")
+        var unknown = MiniTrace()
+        for move in moves {
+            greeted.add(move)
+            unknown.add(move)
+        }
+        #expect(
+            try greeted.report().anomalies.map(\.what) == [
+                "the source's status went from active to postcopy-active, which QEMU 10.0 is not known to do "
+                    + "(known: 2.5 to 9.2)"
+            ])
+        #expect(try unknown.report().anomalies.isEmpty)
+    }
+
     @Test func oddMessages() throws {
         let report = try trace(
             #"R"side":"source","raw":"AAEC"}"#, #"R"side":"source","recv":{"return":{},"id":"nobody"}}"#,
@@ -289,7 +306,8 @@ struct JudgementTests {
 
     @Test func aResumeOutsideOfPostcopyIsNoPhase() throws {
         let lines = [
-            #"S> migrate {"uri":"unix:/r","resume":true}"#, "S< no x", #"D> migrate-recover {"uri":"unix:/r"}"#, "D< no x",
+            #"S> migrate {"uri":"unix:/r","resume":true}"#, "S< no x", #"D> migrate-recover {"uri":"unix:/r"}"#,
+            "D< no x",
         ]
         #expect(try phases(after: lines) == [[.begin3, .perform3], [.prepare]])
     }
