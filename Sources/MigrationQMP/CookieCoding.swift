@@ -5,7 +5,7 @@ public import Phases
 extension Cookie {
     private static let knownMembers: Set<String> = [
         "godwit-cookie", "attempt", "name", "uuid", "host-uuid", "host-name", "capabilities", "description", "uri",
-        "run-intended", "statistics", "mandatory",
+        "run-intended", "success", "statistics", "mandatory",
     ]
 
     /// Mandatory parts that this version understands.
@@ -27,6 +27,7 @@ extension Cookie {
         }
         if let uri { object["uri"] = .string(uri) }
         if let isRunIntended { object["run-intended"] = .bool(isRunIntended) }
+        if let isSuccess { object["success"] = .bool(isSuccess) }
         if let statistics {
             var numbers: JSONObject = [:]
             if let total = statistics.totalMilliseconds { numbers["total-milliseconds"] = .integer(total) }
@@ -62,6 +63,7 @@ extension Cookie {
         }
         uri = reader.object["uri"]?.string
         isRunIntended = reader.object["run-intended"]?.bool
+        isSuccess = reader.object["success"]?.bool
         if let value = reader.object["statistics"] {
             let numbers = try DocumentReader(value, path: "cookie.statistics").object
             statistics = CookieStatistics(

@@ -49,8 +49,8 @@ extension Step {
 }
 
 extension JournalRecord {
-    /// The side whose journal it belongs to, the record's member name and its value.
-    public var record: (side: Side, member: StaticString, value: JSONValue) {
+    /// The side it concerns, `nil` for both; the record's member name and its value.
+    public var record: (side: Side?, member: StaticString, value: JSONValue) {
         switch self {
         case .saved(let side, let capabilities, let parameters):
             var on: JSONObject = [:]
@@ -61,6 +61,14 @@ extension JournalRecord {
         case .surrendered(let attempt): return (.source, "surrendered", .string(attempt))
         case .run(let attempt): return (.destination, "run", .string(attempt))
         case .refused(let attempt): return (.destination, "refused", .string(attempt))
+        case .began(let side, let attempt, let wasRunning):
+            return (side, "saved", ["attempt": .string(attempt), "running": .bool(wasRunning)])
+        case .intent(let side, let kind): return (side, "intent", ["do": .string(kind.rawValue)])
+        case .phase(let move): return (move.side, "phase", move.json)
+        case .called(let step, let cookie): return (step.side, "call", step.callJSON(cookie))
+        case .answered(let step, let result): return (step.side, "answer", step.answerJSON(result))
+        case .requested(let request, let origin):
+            return (nil, "request", ["do": .string(request.rawValue), "origin": .string(origin.rawValue)])
         }
     }
 }

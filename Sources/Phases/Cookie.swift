@@ -52,6 +52,8 @@ public struct Cookie: Hashable, Sendable {
     public var uri: String?
     /// Whether the guest is to run on the destination (Perform to Finish).
     public var isRunIntended: Bool?
+    /// Confirm: whether the guest has arrived; `nil` in every other step.
+    public var isSuccess: Bool?
     /// Numbers.
     public var statistics: CookieStatistics?
     /// Parts that a reader must know or refuse; the names written by us.

@@ -37,7 +37,7 @@ public enum StepResult: Hashable, Sendable {
 /// Why a step was not done.
 public struct StepError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The kind of failure; what follows may depend on it.
-    public enum Kind: Hashable, Sendable {
+    public enum Kind: String, Hashable, Sendable, CaseIterable {
         /// The step refused before it changed anything.
         case refused
         /// It was tried and failed.
@@ -72,6 +72,18 @@ public enum JournalRecord: Hashable, Sendable {
     case run(attempt: String)
     /// The destination will never run this attempt.
     case refused(attempt: String)
+    /// Whether the guest ran on this side before anything was done to it.
+    case began(Side, attempt: String, wasRunning: Bool)
+    /// A command that cannot be unsaid is about to leave; it may not have arrived.
+    case intent(Side, TriggerKind)
+    /// The phase moved.
+    case phase(PhaseMove)
+    /// A step was entered with this cookie.
+    case called(Step, Cookie)
+    /// A step was answered like this: called again it is answered the same.
+    case answered(Step, StepResult)
+    /// Somebody asked something of the attempt.
+    case requested(Request, Origin)
 }
 
 /// A bounded wait.
@@ -116,6 +128,16 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case sourceMonitor = "source-monitor"
     /// A lost destination monitor.
     case destinationMonitor = "destination-monitor"
+    /// A side without its coordinator.
+    case peer
+    /// Re-reading a QEMU after a restart.
+    case restart
+    /// The next time that an unanswered step is called again.
+    case `repeat`
+    /// A coordinator without its source side.
+    case sourcePeer = "source-peer"
+    /// A coordinator without its destination side.
+    case destinationPeer = "destination-peer"
 }
 
 /// How long each wait may take, in milliseconds.
@@ -125,7 +147,8 @@ public struct DeadlineTable: Hashable, Sendable {
         .begin: 10_000, .prepare: 10_000, .start: 30_000, .switchover: 30_000, .cancel: 3_000, .yank: 5_000,
         .cleanup: 10_000, .cleanupPoll: 10, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
         .abandonKill: 5_000, .resume: 10_000, .resumePoll: 10, .quit: 5_000, .quitKill: 5_000,
-        .sourceMonitor: 10_000, .destinationMonitor: 10_000,
+        .sourceMonitor: 10_000, .destinationMonitor: 10_000, .peer: 25_000, .restart: 10_000, .repeat: 5_000,
+        .sourcePeer: 25_000, .destinationPeer: 25_000,
     ]
 
     /// The usual waits.

@@ -1,0 +1,283 @@
+public import Migration
+
+/// One side of an attempt as a party of its own: its machine, its ledger, and the talk with a coordinator that may be anywhere.
+///
+/// The machine decides what is done; this wrapper makes every step repeatable (called again, a step that was answered is answered the same, one that is
+/// being worked on is only accepted), keeps the ledger, and tells the coordinator what changed. A crash leaves the ledger; a party is built from it
+/// by `init(restarting:options:)` and takes up the attempt when it is told `restarted`.
+public struct SideParty: Hashable, Sendable {
+    /// Which end.
+    public let side: Side
+    /// What was asked for.
+    public let options: MigrateOptions
+    /// What a crash leaves.
+    public internal(set) var ledger: Ledger
+    /// The source's machine, on the source.
+    public internal(set) var source: SourceMachine?
+    /// The destination's machine, on the destination.
+    public internal(set) var destination: DestinationMachine?
+    /// The steps that were called in this life and are not answered.
+    var inWork: [Step] = []
+    /// What was asked for in this life and is not to be done twice.
+    var heard: [PartyMessage] = []
+    var isPeerConnected = true
+    var isStuck = false
+    /// Set from a restart until QEMU was re-read.
+    var catchingUp: CatchingUp?
+    /// What was last told.
+    private var told: SideStanding?
+
+    /// A side before its first input.
+    ///
+    /// - Parameters:
+    ///   - side: Which end.
+    ///   - options: What is wanted of the attempt.
+    ///   - ledger: What earlier attempts left; `nil` for a domain that never migrated.
+    public init(side: Side, options: MigrateOptions, ledger: Ledger? = nil) {
+        self.side = side
+        self.options = options
+        self.ledger = ledger ?? Ledger(side: side)
+        if side == .source {
+            source = SourceMachine(options: options)
+        } else {
+            destination = DestinationMachine(options: options)
+        }
+    }
+
+    /// What is known of this side's QEMU.
+    public var evidence: Evidence { source?.evidence ?? destination?.evidence ?? Evidence(side: side) }
+
+    /// Where this side stands.
+    ///
+    /// - Parameter serial: The number of the input it follows from.
+    public func standing(serial: Int) -> SideStanding {
+        SideStanding(
+            serial: serial, attempt: options.attempt, phase: ledger.phase, report: evidence.report,
+            isSurrendered: ledger.isSurrendered(options.attempt), isRunRecorded: ledger.isRun(options.attempt),
+            isRefused: ledger.isRefused(options.attempt), wasPausedOnTheWay: source?.wasPausedOnTheWay ?? false,
+            isStuck: isStuck, isCatchingUp: catchingUp != nil)
+    }
+
+    /// Takes one input.
+    ///
+    /// - Parameters:
+    ///   - input: What happened.
+    ///   - sequence: The record that holds it; grows over restarts.
+    ///   - time: When it happened.
+    /// - Returns: What to do, in this order.
+    public mutating func apply(_ input: SideInput, sequence: Int, at time: Instant) -> [SideEffect] {
+        var effects: [SideEffect] = []
+        switch input {
+        case .message(let message): effects = hear(message, sequence: sequence, at: time)
+        case .peer(let isConnected): effects = peerChanged(isConnected, sequence: sequence)
+        case .restarted: effects = restarted(sequence: sequence, at: time)
+        case .timeout(let deadline): effects = timedOut(deadline, sequence: sequence, at: time)
+        case .fact(let fact): effects = observed(fact, sequence: sequence, at: time)
+        case .sent(let command): sent(command, sequence: sequence, at: time)
+        case .surveyed(let survey):
+            effects = take((source?.surveyed(survey) ?? []) + (destination?.surveyed(survey) ?? []), sequence)
+        case .surveyFailed(let why):
+            effects = take((source?.surveyFailed(why) ?? []) + (destination?.surveyFailed(why) ?? []), sequence)
+        case .tick:
+            effects = take((source?.tick() ?? []) + (destination?.tick() ?? []), sequence)
+        }
+        return effects + news(sequence)
+    }
+
+    mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
+        (source?.observe(fact, sequence: sequence, at: time) ?? [])
+            + (destination?.observe(fact, sequence: sequence, at: time) ?? [])
+    }
+
+    private mutating func observed(_ fact: Fact, sequence: Int, at time: Instant) -> [SideEffect] {
+        let effects = observe(fact, sequence: sequence, at: time)
+        guard catchingUp != nil else { return take(effects, sequence) }
+        return caughtUp(by: fact, sequence: sequence, at: time)
+    }
+
+    private mutating func sent(_ command: Command, sequence: Int, at time: Instant) {
+        source?.sent(command, origin: .controller, sequence: sequence, at: time)
+        destination?.sent(command, origin: .controller, sequence: sequence, at: time)
+    }
+
+    // MARK: What the coordinator says
+
+    private mutating func hear(_ message: PartyMessage, sequence: Int, at time: Instant) -> [SideEffect] {
+        switch message {
+        case .call(let step, let cookie): return called(step, cookie, sequence: sequence, at: time)
+        case .inquire:
+            told = standing(serial: sequence)
+            return [.message(.report(standing(serial: sequence)))]
+        case .ask(let request, let origin):
+            return ask(message, request, origin, sequence: sequence, at: time)
+        case .abort: return once(message) ? take(source?.abort() ?? [], sequence) : []
+        case .release: return take(source?.release() ?? [], sequence)
+        case .accepted, .answer, .report: return []
+        }
+    }
+
+    /// Whether this is said for the first time: the same wish said again, because nobody could know whether it was heard, is one wish.
+    private mutating func once(_ message: PartyMessage) -> Bool {
+        guard !heard.contains(message) else { return false }
+        heard.append(message)
+        return true
+    }
+
+    private mutating func ask(
+        _ message: PartyMessage, _ request: Request, _ origin: Origin, sequence: Int, at time: Instant
+    ) -> [SideEffect] {
+        switch request {
+        case .cancel:
+            guard once(message) else { return [] }
+            return take(source?.cancel(origin: origin, sequence: sequence, at: time) ?? [], sequence)
+        case .pauseGuest:
+            guard once(message) else { return [] }
+            return take(source?.hold(origin: origin, sequence: sequence, at: time) ?? [], sequence)
+        case .migrate, .postcopy, .pausePostcopy, .recover, .continue: return []
+        }
+    }
+
+    private mutating func called(
+        _ step: Step, _ cookie: Cookie, sequence: Int, at time: Instant
+    ) -> [SideEffect] {
+        guard step.side == side else { return [] }
+        let attempt = options.attempt
+        guard cookie.attempt == attempt else {
+            return refuse(step, "this is attempt \(attempt), \(step.rawValue) came for \(cookie.attempt)", sequence)
+        }
+        if inWork.contains(step) { return [.message(.accepted(step))] }
+        if let answer = ledger.answers[step], ledger.attempt == attempt {
+            if step == .confirm, ledger.calls[step]?.isSuccess != cookie.isSuccess {
+                return refuse(step, "this attempt was confirmed the other way before", sequence)
+            }
+            return [.message(.answer(step, answer, standing(serial: sequence)))]
+        }
+        if ledger.isRefused(attempt), step == .prepare || step == .finish {
+            return refuse(step, "attempt \(attempt) was refused here for ever", sequence)
+        }
+        if catchingUp != nil {
+            catchingUp?.calls.append(.init(step: step, cookie: cookie))
+            return [.message(.accepted(step))]
+        }
+        inWork.append(step)
+        let record = JournalRecord.called(step, cookie)
+        ledger.note(record)
+        return [.persist(record)] + survey(for: step) + take(enter(step, cookie), sequence)
+    }
+
+    private func survey(for step: Step) -> [SideEffect] {
+        switch step {
+        case .begin, .prepare, .dumpXML: [.survey]
+        case .perform, .confirm, .finish, .abandon: []
+        }
+    }
+
+    private mutating func enter(_ step: Step, _ cookie: Cookie) -> [Effect] {
+        switch step {
+        case .begin: source?.begin(cookie) ?? []
+        case .perform: source?.perform(cookie) ?? []
+        case .confirm: source?.confirm(isSuccess: cookie.isSuccess ?? false) ?? []
+        case .prepare: destination?.prepare(cookie) ?? []
+        case .finish: destination?.finish(cookie) ?? []
+        case .abandon: destination?.abandon() ?? []
+        case .dumpXML: []
+        }
+    }
+
+    /// An answer that follows from what is on record already and changes nothing.
+    private func refuse(_ step: Step, _ why: String, _ sequence: Int) -> [SideEffect] {
+        [.message(.answer(step, .failed(StepError(.refused, why)), standing(serial: sequence)))]
+    }
+
+    // MARK: What the machine wants
+
+    /// Turns what the machine wants into what the driver does, writing the ledger on the way.
+    mutating func take(_ effects: [Effect], _ sequence: Int) -> [SideEffect] {
+        var result: [SideEffect] = []
+        for (index, effect) in effects.enumerated() {
+            switch effect {
+            case .send(_, let command, let outOfBand):
+                result += write(before: command)
+                if side == .destination, command == .cont, ledger.isRefused(options.attempt) { continue }
+                result.append(.send(command, outOfBand: outOfBand))
+            case .survey: result.append(.survey)
+            case .persist(let record):
+                ledger.note(record)
+                result.append(.persist(record))
+            case .phase(let move):
+                // The end of the job says that its last step is done: that goes on record first, so that no crash falls between the two.
+                if move.to == .none { result += record(answerIn: effects[index...]) }
+                ledger.note(.phase(move))
+                result.append(.phase(move))
+            case .answer(let step, let answer):
+                result += record(answerIn: effects[index...])
+                inWork.removeAll { $0 == step }
+                let standing = standing(serial: sequence)
+                told = standing
+                result.append(.message(.answer(step, answer, standing)))
+            case .arm(let deadline, let milliseconds): result.append(.arm(deadline, milliseconds: milliseconds))
+            case .disarm(let deadline): result.append(.disarm(deadline))
+            case .kill: result.append(.kill)
+            case .call, .publish, .finished: break
+            }
+        }
+        return result
+    }
+
+    /// Writes how a step went, once.
+    private mutating func record(answerIn effects: ArraySlice<Effect>) -> [SideEffect] {
+        for case .answer(let step, let answer) in effects {
+            guard ledger.answers[step] != answer else { return [] }
+            let record = JournalRecord.answered(step, answer)
+            var effects: [SideEffect] = []
+            if step == .begin, case .done = answer, let runState = source?.firstRunState {
+                let began = JournalRecord.began(side, attempt: options.attempt, wasRunning: runState == .running)
+                ledger.note(began)
+                effects.append(.persist(began))
+            }
+            ledger.note(record)
+            return effects + [.persist(record)]
+        }
+        return []
+    }
+
+    /// What must be on record before a command leaves.
+    private mutating func write(before command: Command) -> [SideEffect] {
+        switch command.trigger {
+        case .migrate?, .listen?, .resume?, .recover?:
+            guard let kind = command.trigger, !ledger.intents.contains(kind) else { return [] }
+            let record = JournalRecord.intent(side, kind)
+            ledger.note(record)
+            return [.persist(record)]
+        default: return []
+        }
+    }
+
+    // MARK: News
+
+    /// A report, if there is anything new to tell.
+    private mutating func news(_ sequence: Int) -> [SideEffect] {
+        var now = standing(serial: sequence)
+        guard let told else {
+            told = now
+            return []
+        }
+        now.serial = told.serial
+        guard now != told else { return [] }
+        now.serial = sequence
+        self.told = now
+        return [.message(.report(now))]
+    }
+
+    private mutating func timedOut(_ deadline: Deadline, sequence: Int, at time: Instant) -> [SideEffect] {
+        switch deadline {
+        case .peer: return peerStaysAway(sequence: sequence)
+        case .restart: return gaveUpCatchingUp(sequence: sequence, at: time)
+        default: break
+        }
+        let effects = (source?.timedOut(deadline) ?? []) + (destination?.timedOut(deadline) ?? [])
+        // The coordinator cannot see these run out, and has to act.
+        if deadline == .yank || deadline == .destinationMonitor { isStuck = true }
+        return take(effects, sequence)
+    }
+}
