@@ -90,9 +90,6 @@ extension StatusWord {
     /// The release of QEMU that first had this word, `nil` for a word that no known QEMU says.
     public var introduced: QEMURelease? { Self.introductions[self] }
 
-    /// Whether any known QEMU says this word (or, for `none`, says it by leaving it out).
-    public var isKnown: Bool { Self.introductions[self] != nil }
-
     /// Every word of every known QEMU, `none` included, in the order in which they came.
     public static let known: [StatusWord] = [
         .none, .setup, .cancelling, .cancelled, .active, .completed, .failed, .postcopyActive, .colo, .preSwitchover,

@@ -104,7 +104,7 @@ public enum TransitionTable {
     public static func verdict(
         from: StatusWord, to: StatusWord, on side: Side, version: QEMUVersion? = nil
     ) -> EdgeVerdict {
-        guard from.isKnown, to.isKnown else { return .unknownWord }
+        if from.isUnknown || to.isUnknown { return .unknownWord }
         let rows = edges(from: from, on: side).filter { $0.to == to }
         if rows.isEmpty { return .unlisted }
         guard let version, !rows.contains(where: { $0.isPossible(in: version) }) else { return .listed }

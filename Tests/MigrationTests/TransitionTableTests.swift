@@ -99,13 +99,25 @@ import Testing
         for edge in TransitionTable.edges {
             #expect(!edge.condition.isEmpty)
             #expect(!edge.movers.isEmpty)
-            #expect(edge.from.isKnown && edge.to.isKnown)
+            #expect(!edge.from.isUnknown && !edge.to.isUnknown)
             if let first = edge.releases.first {
                 let words = [edge.from.introduced, edge.to.introduced].compactMap(\.self)
                 // `migrate_cancel` in a post-copy that could already be paused is listed with post-copy itself.
                 #expect(edge.to == .cancelling || words.allSatisfy { $0 <= first }, "\(edge.from) \(edge.to)")
             }
         }
+    }
+
+    @Test func everyKnownWordHasARelease() {
+        #expect(Set(StatusWord.known).count == StatusWord.known.count)
+        for word in StatusWord.known {
+            #expect(!word.isUnknown)
+            #expect(word.introduced != nil)
+        }
+        let ages = StatusWord.known.compactMap(\.introduced)
+        #expect(ages == ages.sorted(), "in the order in which they came")
+        #expect(Set(StatusWord.known) == Set(knownWords + [.none]))
+        #expect(StatusWord(rawValue: "never-heard-of").introduced == nil)
     }
 
     /// `none` is where both sides begin, and what they never come back to.
