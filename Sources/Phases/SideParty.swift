@@ -73,7 +73,10 @@ public struct SideParty: Hashable, Sendable {
         case .restarted: effects = restarted(sequence: sequence, at: time)
         case .timeout(let deadline): effects = timedOut(deadline, sequence: sequence, at: time)
         case .fact(let fact): effects = observed(fact, sequence: sequence, at: time)
-        case .sent(let command): sent(command, sequence: sequence, at: time)
+        case .sent(let command):
+            // What follows from a command is told with what QEMU makes of it.
+            sent(command, sequence: sequence, at: time)
+            return []
         case .surveyed(let survey):
             effects = take((source?.surveyed(survey) ?? []) + (destination?.surveyed(survey) ?? []), sequence)
         case .surveyFailed(let why):

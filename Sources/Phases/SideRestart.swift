@@ -17,3 +17,17 @@ extension SideParty {
 
     mutating func gaveUpCatchingUp(sequence: Int, at time: Instant) -> [SideEffect] { [] }
 }
+
+extension SideParty {
+    /// A party from what a crash left.
+    public init(restarting ledger: Ledger, options: MigrateOptions) {
+        self.init(side: ledger.side, options: options, ledger: ledger)
+    }
+}
+extension CoordinatorParty {
+    /// A party from what a crash left.
+    public init(restarting ledger: CoordinatorLedger, options: MigrateOptions) {
+        self.init(options: options)
+        self.ledger = ledger
+    }
+}
