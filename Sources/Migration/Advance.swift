@@ -9,9 +9,11 @@ public struct Position: Hashable, Sendable {
 }
 
 extension Evidence {
-    /// The stage that follows from the evidence, and nothing but the evidence: total, idempotent, without memory of an earlier answer.
+    /// The stage that follows from the evidence, and nothing but the evidence: total, idempotent, without memory of an
+    /// earlier answer.
     ///
-    /// Mirrors the `advance` function proposed on qemu-devel in January 2026: triggers and events go in, the state comes out, and why is kept beside what.
+    /// Mirrors the `advance` function proposed on qemu-devel in January 2026: triggers and events go in, the state
+    /// comes out, and why is kept beside what.
     public var stage: Stage { deciding.stage(self) }
 
     /// The stage together with its reasons.
@@ -25,33 +27,39 @@ extension Evidence {
         return Self.otherwise
     }
 
-    /// The first sign of an error: QEMU's words, its refusal of the command that opens the attempt, or what the other side showed.
+    /// The first sign of an error: QEMU's words, its refusal of the command that opens the attempt, or what the other
+    /// side showed.
     public var firstFailureSequence: Int? {
         let word = events.earliest(.failing, .failed)?.firstSequence
         let refusal = triggers[opener].flatMap { $0.refusal == nil ? nil : $0.lastSequence }
         return [word, refusal, otherSideFailure].compactMap(\.self).min()
     }
 
-    /// Whether somebody's cancel left for QEMU before anything had gone wrong. An error after that is the cancel's consequence: QEMU shuts the sockets down without distinction.
+    /// Whether somebody's cancel left for QEMU before anything had gone wrong. An error after that is the cancel's
+    /// consequence: QEMU shuts the sockets down without distinction.
     public var isCancelFirst: Bool {
         guard let row = triggers[.cancel], let cancel = row.sentSequence, row.refusal == nil else { return false }
         guard let failure = firstFailureSequence else { return true }
         return cancel < failure
     }
 
-    /// Whether an error was seen before somebody's cancel left: then it is the error that ended the attempt, whatever QEMU calls it.
+    /// Whether an error was seen before somebody's cancel left: then it is the error that ended the attempt, whatever
+    /// QEMU calls it.
+    ///
+    /// Of a cancel that another client gave only its effect is seen: QEMU was `failing` before, which nothing but a
+    /// cancel turns into `cancelling`.
     var isFailureFirst: Bool {
-        guard let cancel = triggers[.cancel]?.sentSequence, let failure = firstFailureSequence else { return false }
-        return failure < cancel
+        guard let row = triggers[.cancel], let failure = firstFailureSequence else { return false }
+        if let sent = row.sentSequence { return failure < sent }
+        return row.origin == .external && row.wasAccepted && events.has(.failing) && failure < row.firstSequence
     }
 
-    private var isUnderWay: Bool { openedSequence != nil }
-
-    private var lastPostcopy: EventKind? {
-        let kinds: [EventKind] = [
-            .postcopyDevice, .postcopyActive, .postcopyPaused, .postcopyRecoverSetup, .postcopyRecover,
-        ]
-        return kinds.compactMap { events[$0] }.max { $0.lastSequence < $1.lastSequence }?.kind
+    /// Whether a cancel was given, by whomever, and an error is not known to be older. If neither can be told to be
+    /// first and QEMU has no last word yet, cancelled it is:
+    /// the error would have been the cancel's consequence.
+    private var isCancelLikely: Bool {
+        guard let row = triggers[.cancel], row.refusal == nil, row.wasSent || row.wasAccepted else { return false }
+        return !isFailureFirst
     }
 
     private static let otherwise = AdvanceRule("nothing was started", .idle, because: []) { _ in true }
@@ -60,6 +68,17 @@ extension Evidence {
     public static let advanceTable: [AdvanceRule] = [
         AdvanceRule("the process is gone", .gone, because: [.event(.guestShutdown), .event(.processEnded)]) {
             $0.events.has(.processEnded)
+        },
+        AdvanceRule(
+            "QEMU refused to begin", .ended(.failed), because: [.trigger(.migrate), .trigger(.listen)]
+        ) {
+            // A refused `migrate-incoming` can be repeated, or is itself the repetition of one that listens.
+            $0.isRefused
+        },
+        AdvanceRule(
+            "the command never reached QEMU", .ended(.failed), because: [.trigger(.migrate), .event(.neverBegun)]
+        ) {
+            $0.events.has(.neverBegun)
         },
         AdvanceRule(
             "QEMU says completed", .completed,
@@ -76,16 +95,14 @@ extension Evidence {
             because: [.event(.failing), .event(.failed), .event(.cancelled), .trigger(.cancel)]
         ) { $0.events.has(.failed) || $0.events.has(.cancelled) },
         AdvanceRule(
-            "the opening command was refused", .ended(.failed), because: [.trigger(.migrate), .trigger(.listen)]
-        ) {
-            // A refused `migrate-incoming` can be repeated, or is itself the repetition of one that listens.
-            $0.side == .source && $0.triggers[.migrate]?.refusal != nil && !$0.events.has(.active)
-        },
+            "the end was not seen, another attempt took the place of this one", .ended(.failed),
+            because: [.trigger(.migrate), .event(.anotherAttempt)]
+        ) { $0.events.has(.anotherAttempt) },
         AdvanceRule(
             "QEMU cleans up", because: [.event(.failing), .event(.cancelling), .trigger(.cancel)],
             when: { $0.events.has(.failing) || $0.events.has(.cancelling) },
             stage: { evidence in
-                let isCancel = evidence.events.has(.cancelling) || evidence.isCancelFirst
+                let isCancel = evidence.events.has(.cancelling) || evidence.isCancelLikely
                 return .stopping(isCancel && !evidence.isFailureFirst ? .cancelled : .failed)
             }),
         AdvanceRule(
@@ -94,15 +111,8 @@ extension Evidence {
                 .event(.postcopyDevice), .event(.postcopyActive), .event(.postcopyPaused),
                 .event(.postcopyRecoverSetup), .event(.postcopyRecover),
             ],
-            when: { $0.lastPostcopy != nil },
-            stage: {
-                switch $0.lastPostcopy {
-                case .postcopyDevice: .postcopy(.device)
-                case .postcopyPaused: .postcopy(.paused)
-                case .postcopyRecoverSetup, .postcopyRecover: .postcopy(.recovering)
-                default: .postcopy(.active)
-                }
-            }),
+            when: { $0.postcopy.stage != nil },
+            stage: { $0.postcopy.stage ?? .copying }),
         AdvanceRule(
             "a cancel was sent", .stopping(.cancelled), because: [.trigger(.cancel)]
         ) { evidence in
@@ -150,7 +160,7 @@ extension Evidence {
             case .refused(let text): " refused: \(text)"
             case .unanswered: " unanswered"
             }
-        var text = row.kind.rawValue + outcome
+        var text = row.kind.rawValue + (row.origin == .external && !row.wasSent ? " by somebody else" : outcome)
         if row.kind == .cancel, row.wasSent {
             if events.has(.completed) {
                 text += ", too late"
@@ -167,7 +177,7 @@ extension Evidence {
         case .failed:
             if let errorDescription { text += ": \(errorDescription)" }
             if isCancelFirst { text += " (a consequence of the cancel)" }
-        case .unknownStatus, .processEnded, .guestFault, .guestShutdown, .hostShutdown:
+        case .unknownStatus, .processEnded, .guestFault, .guestShutdown, .hostShutdown, .timeout:
             if let payload = row.payload { text += ": \(payload)" }
         default: break
         }

@@ -1,13 +1,17 @@
-/// A state that can be told apart from others only by what the rules read: who came before whom, what is there, and none, one or many.
+/// A state that can be told apart from others only by what the rules read: who came before whom, what is there, and
+/// none, one or many.
 ///
-/// Two states with the same canonical form behave alike from there on, whatever their sequence numbers, times, counts and texts are; that is what
-/// keeps the number of states finite when all of them are explored. A whole state is brought into its form in two passes: every part adds the sequence numbers
+/// Two states with the same canonical form behave alike from there on, whatever their sequence numbers, times, counts
+/// and texts are; that is what
+/// keeps the number of states finite when all of them are explored. A whole state is brought into its form in two
+/// passes: every part adds the sequence numbers
 /// that rules compare, then every part replaces its own by their ranks. `canonical` does both for a value on its own.
 public protocol CanonicalForm {
     /// Adds the sequence numbers that rules compare with one another. Order and repetition do not matter.
     func collectSequences(into sequences: inout [Int])
 
-    /// Replaces sequence numbers by ranks, times by zero, counts above one by two; empties texts that are for people alone.
+    /// Replaces sequence numbers by ranks, times by zero, counts above one by two; empties texts that are for people
+    /// alone.
     ///
     /// - Parameter ranks: The ranks of all numbers of the whole state, not of this part alone.
     mutating func canonicalise(_ ranks: Ranks)
@@ -61,12 +65,15 @@ extension Instant {
 }
 
 extension WordNote: CanonicalForm {
+    /// Adds the sequence numbers that rules compare.
     public func collectSequences(into sequences: inout [Int]) { sequences.append(sequence) }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) { sequence = ranks[sequence] }
 }
 
 extension Evidence: CanonicalForm {
+    /// Adds the sequence numbers that rules compare.
     public func collectSequences(into sequences: inout [Int]) {
         triggers.collectSequences(into: &sequences)
         events.collectSequences(into: &sequences)
@@ -74,16 +81,19 @@ extension Evidence: CanonicalForm {
         if let otherSideFailure { sequences.append(otherSideFailure) }
     }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) { rewrite(ranks) }
 }
 
 extension SideReport: CanonicalForm {
+    /// Adds the sequence numbers that rules compare.
     public func collectSequences(into sequences: inout [Int]) {
         for case let sequence? in [opened, completed, ended, gone, guestShutdown, ran, runSent, stopped, resumed] {
             sequences.append(sequence)
         }
     }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) {
         opened = ranks[opened]
         completed = ranks[completed]
@@ -102,6 +112,7 @@ extension Reason: CanonicalForm {
     /// Reasons are for people: nothing is decided by them.
     public func collectSequences(into sequences: inout [Int]) {}
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) {
         sequence = 0
         what = ""
@@ -109,7 +120,9 @@ extension Reason: CanonicalForm {
 }
 
 extension Position: CanonicalForm {
+    /// Adds the sequence numbers that rules compare.
     public func collectSequences(into sequences: inout [Int]) {}
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) { reasons = [] }
 }

@@ -6,7 +6,8 @@ protocol TableKind: CaseIterable, Hashable, Sendable {
 
 /// Rows by kind: at most one of each, side by side in the order of their kinds, and a bit for each kind that is there.
 ///
-/// Looking up is a shift and a population count; a copy is one reference; comparing and hashing touch only the rows that are there.
+/// Looking up is a shift and a population count; a copy is one reference; comparing and hashing touch only the rows
+/// that are there.
 struct DenseTable<Kind: TableKind, Row: Hashable & Sendable>: Hashable, Sendable {
     private var present: UInt64 = 0
     private(set) var rows: [Row] = []
@@ -33,6 +34,16 @@ struct DenseTable<Kind: TableKind, Row: Hashable & Sendable>: Hashable, Sendable
             if rows.isEmpty { rows.reserveCapacity(8) }
             rows.insert(row, at: index)
             present |= bit
+        }
+    }
+
+    /// Takes rows out.
+    mutating func removeAll(where isOut: (Row) -> Bool) {
+        for kind in Kind.allCases {
+            let bit = Self.bit(kind)
+            guard present & bit != 0, isOut(rows[index(bit)]) else { continue }
+            rows.remove(at: index(bit))
+            present &= ~bit
         }
     }
 

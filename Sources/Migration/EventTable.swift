@@ -54,10 +54,39 @@ public enum EventKind: String, Hashable, Sendable, CaseIterable {
     case hostShutdown = "host shutdown"
     /// The guest reset itself.
     case reset
-    /// The guest or its disk is in trouble.
+    /// The guest panicked (`GUEST_PANICKED`, run state `guest-panicked`).
+    case guestPanic = "guest panic"
+    /// The guest's disk is in trouble (`BLOCK_IO_ERROR`, run state `io-error`).
+    case diskError = "disk error"
+    /// The guest's watchdog fired (`WATCHDOG`, run state `watchdog`).
+    case watchdog
+    /// Other trouble in the guest, by name.
     case guestFault = "guest fault"
+    /// A run state that a query showed; the payload is the last one.
+    case runState = "run state"
+    /// `UNPLUG_PRIMARY`: the guest was asked to release a failover device.
+    case unplugPrimary = "unplug primary"
+    /// The channel broke in post-copy; counts how often, not how often it was told.
+    case channelBroken = "channel broken"
+    /// A bounded wait ran out; the payload names the last one. This is how time enters.
+    case timeout
+    /// After a lost connection QEMU tells nothing newer than what was before the command that opens the attempt: it
+    /// never arrived.
+    case neverBegun = "never begun"
+    /// Another attempt than this one was seen in this QEMU after this one had begun.
+    case anotherAttempt = "another attempt"
     /// The guest was seen running on the destination.
     case ran
+
+    /// The kind of a trouble in the guest, from the event's name.
+    public init(guestFault name: String) {
+        switch name {
+        case "GUEST_PANICKED": self = .guestPanic
+        case "BLOCK_IO_ERROR": self = .diskError
+        case "WATCHDOG": self = .watchdog
+        default: self = .guestFault
+        }
+    }
 
     /// The kind of a status word.
     public init(word: StatusWord) { self = Self.byWord[word] ?? .unknownStatus }
@@ -103,7 +132,8 @@ public struct EventRow: Hashable, Sendable {
     public var payload: String?
 }
 
-/// All observations of one attempt on one side. First and last are kept apart because "which came first" decides who is to blame.
+/// All observations of one attempt on one side. First and last are kept apart because "which came first" decides who
+/// is to blame.
 public struct EventTable: Hashable, Sendable {
     private var table = DenseTable<EventKind, EventRow>()
 
@@ -141,10 +171,12 @@ public struct EventTable: Hashable, Sendable {
 }
 
 extension EventTable: CanonicalForm {
+    /// Adds the sequence numbers that rules compare.
     public func collectSequences(into sequences: inout [Int]) {
         for row in table.rows { row.collectSequences(into: &sequences) }
     }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) { table.updateAll { $0.canonicalise(ranks) } }
 }
 
@@ -162,13 +194,9 @@ extension EventRow: CanonicalForm {
         }
     }
 
-    private var isLastCompared: Bool {
-        switch kind {
-        case .resumed, .postcopyDevice, .postcopyActive, .postcopyPaused, .postcopyRecoverSetup, .postcopyRecover: true
-        default: false
-        }
-    }
+    private var isLastCompared: Bool { kind == .resumed }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) {
         firstSequence = isFirstCompared ? ranks[firstSequence] : 0
         lastSequence = isLastCompared ? ranks[lastSequence] : 0
@@ -209,8 +237,17 @@ extension EventKind: TableKind {
         case .guestShutdown: 24
         case .hostShutdown: 25
         case .reset: 26
-        case .guestFault: 27
-        case .ran: 28
+        case .guestPanic: 27
+        case .diskError: 28
+        case .watchdog: 29
+        case .guestFault: 30
+        case .runState: 31
+        case .unplugPrimary: 32
+        case .channelBroken: 33
+        case .timeout: 34
+        case .neverBegun: 35
+        case .anotherAttempt: 36
+        case .ran: 37
         }
     }
 }

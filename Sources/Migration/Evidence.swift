@@ -17,40 +17,67 @@ public struct WordNote: Hashable, Sendable {
 
 /// Everything known about one QEMU in one attempt: what was asked of it and what was seen.
 ///
-/// The tables are only ever added to. `advance` reads them; nothing in here decides what they mean.
+/// Within an attempt the tables are only ever added to. `advance` reads them; nothing in here decides what they mean.
+/// The command that opens the next attempt
+/// empties them; what belongs to none or to another attempt is set aside as stale.
 public struct Evidence: Hashable, Sendable {
     /// Which end this QEMU is.
     public let side: Side
     /// What was asked.
-    public private(set) var triggers = TriggerTable()
+    public internal(set) var triggers = TriggerTable()
     /// What was seen.
-    public private(set) var events = EventTable()
+    public internal(set) var events = EventTable()
     /// QEMU's status words in the order they changed.
-    public private(set) var words: [WordNote] = []
+    public internal(set) var words: [WordNote] = []
     /// The last run state a query showed.
-    public private(set) var runState: RunState?
+    public internal(set) var runState: RunState?
     /// Whether the guest's vCPUs run here, by the last event or query that tells.
-    public private(set) var isRunning: Bool?
+    public internal(set) var isRunning: Bool?
     /// The connection was lost after the last sign of it.
-    public private(set) var isRunningInDoubt = false
+    public internal(set) var isRunningInDoubt = false
     /// Whether the guest ran when this attempt opened; `nil` where nothing told.
-    public private(set) var wasRunning: Bool?
+    public internal(set) var wasRunning: Bool?
     /// The last numbers QEMU gave; `failed` and `cancelled` replies carry none, so these are kept.
-    public private(set) var sample: MigrationSample?
+    public internal(set) var sample: MigrationSample?
     /// QEMU's error text in this attempt, as far as one was shown.
-    public private(set) var errorDescription: String?
+    public internal(set) var errorDescription: String?
     /// The monitor's condition by the last thing seen of it.
-    public private(set) var monitor: MonitorState?
+    public internal(set) var monitor: MonitorState?
     /// How the process ended.
-    public private(set) var processEnd: ProcessEnd?
+    public internal(set) var processEnd: ProcessEnd?
     /// QEMU's version, from its greeting.
-    public private(set) var version: QEMUVersion?
+    public internal(set) var version: QEMUVersion?
     /// The first sign of failure on the other side, where whoever sees both has told.
-    public private(set) var otherSideFailure: Int?
+    public internal(set) var otherSideFailure: Int?
+    /// Where this side is in post-copy.
+    public internal(set) var postcopy = PostcopyState.off
+    /// The number of the attempt: 0 before anything was opened, one more for every command that opens one. `migrate`
+    /// with `resume` goes on with the same.
+    public internal(set) var epoch = 0
+    /// What was seen and belongs to no attempt or to another one, the last few of it, oldest first.
+    public internal(set) var stale: [StaleNote] = []
+    /// How often that happened in all.
+    public internal(set) var staleCount = 0
 
-    /// `query-migrate` commands under way; and how many of them left before the attempt opened, so that their replies tell of an earlier one.
-    private var queriesUnderWay = 0
-    private var staleQueries = 0
+    /// `query-migrate` commands under way; how many of them left before the attempt opened, so that their replies tell
+    /// of an earlier one;
+    /// and how many before the last change of the status word, so that theirs may be older than that.
+    var queriesUnderWay = 0
+    var staleQueries = 0
+    var olderQueries = 0
+    /// Words that a query told and whose own events are still to come, by kind. It is never the event that is news
+    /// then.
+    var owedEvents: UInt64 = 0
+    /// Whether the connection was lost since the last word: events can be missing in between.
+    var isWordInDoubt = false
+    /// Whether the connection was lost while the command that opens the attempt had no reply and no effect: it may
+    /// never have arrived.
+    var isOpenerCutOff = false
+    /// What QEMU told before the attempt was opened.
+    var wordBefore: StatusWord?
+    var totalBefore: Int64?
+    /// Whether a query has shown the run state since the attempt was over.
+    var isRunStateFresh = false
 
     /// No evidence yet.
     public init(side: Side) { self.side = side }
@@ -58,7 +85,8 @@ public struct Evidence: Hashable, Sendable {
     /// The command that opens an attempt on this side.
     public var opener: TriggerKind { side == .source ? .migrate : .listen }
 
-    /// The record in which the attempt was opened here: its command, or the first status word if somebody else's command was not seen.
+    /// The record in which the attempt was opened here: its command, or the first status word if somebody else's
+    /// command was not seen.
     public var openedSequence: Int? {
         if let sent = triggers[opener]?.sentSequence { return sent }
         return words.first?.sequence
@@ -67,21 +95,22 @@ public struct Evidence: Hashable, Sendable {
     /// Somebody asked for something that is not sent yet.
     public mutating func note(request kind: TriggerKind, origin: Origin, sequence: Int, at time: Instant) {
         triggers.request(kind, origin: origin, sequence: sequence, at: time)
+        if isOver { triggers.keepForNext(kind) }
     }
 
     /// A command left for this QEMU.
     public mutating func note(sent command: Command, origin: Origin, sequence: Int, at time: Instant) {
-        if command == .queryMigrate { queriesUnderWay += 1 }
+        defer { settle() }
+        if command == .queryMigrate { queriesUnderWay &+= 1 }
         guard let kind = command.trigger else { return }
-        if kind == opener, !triggers.wasSent(opener) {
-            wasRunning = isRunning
-            staleQueries = queriesUnderWay
-        }
+        if kind == opener { open() }
         triggers.send(kind, argument: command.argument, origin: origin, sequence: sequence, at: time)
         if kind == .yank, let cancel = triggers[.cancel], cancel.state == .requested {
             // In `device` a cancel can only be carried by a yank: in-band commands wait for the migration thread.
             triggers.send(.cancel, argument: "by yank", origin: cancel.origin, sequence: sequence, at: time)
         }
+        if isOver { triggers.keepForNext(kind) }
+        if kind == .startPostcopy, isUnderWay { move(.started, sequence: sequence, at: time) }
     }
 
     /// The other side showed a failure: a cancel after that is not the cause of it.
@@ -89,19 +118,17 @@ public struct Evidence: Hashable, Sendable {
         otherSideFailure = min(otherSideFailure ?? sequence, sequence)
     }
 
+    /// A bounded wait ran out.
+    ///
+    /// - Parameter name: Which one, for a person.
+    public mutating func note(timeout name: String, sequence: Int, at time: Instant) {
+        events.note(.timeout, from: .process, payload: name, sequence: sequence, at: time)
+    }
+
     /// Something was observed.
     public mutating func note(_ fact: Fact, sequence: Int, at time: Instant) {
         switch fact {
-        case .monitor(let state):
-            monitor = state
-            if state != .connected {
-                isRunningInDoubt = true
-                // A new session starts with empty pipes.
-                queriesUnderWay = 0
-                staleQueries = 0
-            }
-            events.note(
-                state == .connected ? .monitorUp : .monitorLost, from: .process, sequence: sequence, at: time)
+        case .monitor(let state): note(state, sequence: sequence, at: time)
         case .process(let end):
             processEnd = processEnd ?? end
             isRunning = false
@@ -119,6 +146,23 @@ public struct Evidence: Hashable, Sendable {
         case .unkillable:
             break
         }
+        settle()
+    }
+
+    private mutating func note(_ state: MonitorState, sequence: Int, at time: Instant) {
+        monitor = state
+        events.note(state == .connected ? .monitorUp : .monitorLost, from: .process, sequence: sequence, at: time)
+        guard state != .connected else { return }
+        isRunningInDoubt = true
+        isWordInDoubt = true
+        // A new session starts with empty pipes: no reply and no event of the old one comes any more.
+        queriesUnderWay = 0
+        staleQueries = 0
+        olderQueries = 0
+        owedEvents = 0
+        if let row = triggers[opener], row.wasSent, !row.wasAccepted, row.refusal == nil, words.isEmpty {
+            isOpenerCutOff = true
+        }
     }
 
     private mutating func note(_ event: QEMUEvent, sequence: Int, at time: Instant) {
@@ -131,45 +175,30 @@ public struct Evidence: Hashable, Sendable {
             note(running: false, from: .event, sequence: sequence, at: time)
         case .resume:
             runState = .running
+            inferRun(sequence: sequence, at: time)
             note(running: true, from: .event, sequence: sequence, at: time)
         case .shutdown(let byGuest, let reason):
             isRunning = false
+            if !byGuest { triggers.infer(.kill, sequence: sequence, at: time) }
             events.note(
                 byGuest ? .guestShutdown : .hostShutdown, from: .event, payload: reason, sequence: sequence, at: time)
         case .reset:
             events.note(.reset, from: .event, sequence: sequence, at: time)
         case .guestFault(let name):
-            events.note(.guestFault, from: .event, payload: name, sequence: sequence, at: time)
+            events.note(EventKind(guestFault: name), from: .event, payload: name, sequence: sequence, at: time)
+        case .unplugPrimary(let device):
+            events.note(.unplugPrimary, from: .event, payload: device, sequence: sequence, at: time)
         case .other:
             break
         }
     }
 
     private mutating func note(_ reply: Reply, to command: Command, sequence: Int, at time: Instant) {
-        let isStale = command == .queryMigrate && closeQuery()
-        if let kind = command.trigger {
-            let state: TriggerRow.State =
-                switch reply {
-                case .refused(_, let text): .refused(text)
-                case .unreadable(let text): .refused("unreadable reply: \(text)")
-                default: .accepted
-                }
-            triggers.answer(kind, state, sequence: sequence, at: time)
-        }
+        let age = command == .queryMigrate ? closeQuery() : .fresh
+        if let kind = command.trigger { note(answer: reply, to: kind, sequence: sequence, at: time) }
         switch reply {
-        case .status(let state):
-            runState = state
-            note(running: state == .running, from: .query, sequence: sequence, at: time)
-        case .migration(let new):
-            guard !isStale, openedSequence != nil, !isNeverBegun else { return }
-            if new.totalBytes != nil || sample == nil { sample = new }
-            if let word = new.status {
-                sample?.status = word
-                if [.failed, .failing, .cancelled, .postcopyPaused].contains(word) {
-                    errorDescription = new.errorDescription ?? errorDescription
-                }
-                note(word: word, from: .query, sequence: sequence, at: time)
-            }
+        case .status(let state): note(state, sequence: sequence, at: time)
+        case .migration(let sample): note(sample, age, sequence: sequence, at: time)
         case .yankInstances(let migration):
             if !migration, events.has(.failed) || events.has(.cancelled) || events.has(.completed) {
                 events.note(.yankGone, from: .query, sequence: sequence, at: time)
@@ -179,16 +208,37 @@ public struct Evidence: Hashable, Sendable {
         }
     }
 
-    /// Whether QEMU refused `migrate` before it touched anything: `query-migrate` still tells of the migration before.
-    private var isNeverBegun: Bool { side == .source && words.isEmpty && triggers[.migrate]?.refusal != nil }
+    private mutating func note(answer reply: Reply, to kind: TriggerKind, sequence: Int, at time: Instant) {
+        let state: TriggerRow.State =
+            switch reply {
+            case .refused(_, let text): .refused(text)
+            // It was heard, and it was no error; what it was nobody can tell. That proves neither that it was done nor
+            // that it was not.
+            case .unreadable: .unanswered
+            default: .accepted
+            }
+        triggers.answer(kind, state, sequence: sequence, at: time)
+        switch (kind, state) {
+        case (.startPostcopy, .refused): move(.startRefused, sequence: sequence, at: time)
+        case (.recover, .accepted): move(.listening, sequence: sequence, at: time)
+        default: break
+        }
+    }
 
-    /// Takes one `query-migrate` off the list; tells whether its reply speaks of an earlier attempt.
-    @discardableResult
-    private mutating func closeQuery() -> Bool {
-        if queriesUnderWay > 0 { queriesUnderWay -= 1 }
-        guard staleQueries > 0 else { return false }
-        staleQueries -= 1
-        return true
+    private mutating func note(_ state: RunState, sequence: Int, at time: Instant) {
+        events.note(.runState, from: .query, payload: state.rawValue, sequence: sequence, at: time)
+        if let trouble = state.trouble, runState != state {
+            events.note(trouble, from: .query, payload: state.rawValue, sequence: sequence, at: time)
+        }
+        runState = state
+        if isOver { isRunStateFresh = true }
+        if state == .running {
+            inferRun(sequence: sequence, at: time)
+        } else if state == .paused, side == .source, isRunning == true, isCopying {
+            // The switchover's own stop shows as `finish-migrate`; this is somebody's.
+            triggers.infer(.hold, sequence: sequence, at: time)
+        }
+        note(running: state == .running, from: .query, sequence: sequence, at: time)
     }
 
     private mutating func note(running: Bool, from source: ObservationSource, sequence: Int, at time: Instant) {
@@ -199,37 +249,14 @@ public struct Evidence: Hashable, Sendable {
         if running, side == .destination {
             events.note(.ran, from: source, sequence: sequence, at: time)
         }
-        guard triggers.wasSent(opener), isRunning != running || source == .event else { return }
+        guard openedSequence != nil, isRunning != running || source == .event else { return }
         events.note(running ? .resumed : .stopped, from: source, sequence: sequence, at: time)
     }
 
-    private mutating func note(
-        word: StatusWord, from source: ObservationSource, sequence: Int, at time: Instant
-    ) {
-        guard word != .none else { return }
-        events.note(EventKind(word: word), from: source, payload: word.rawValue, sequence: sequence, at: time)
-        guard !isBehind(word, from: source) else { return }
-        words.append(WordNote(word: word, sequence: sequence, source: source))
-        let isLeaving = word == .preSwitchover || word == .device || word == .completed
-        if side == .source, isLeaving, isRunning == true {
-            // The STOP that goes before these words was missed.
-            note(running: false, from: source, sequence: sequence, at: time)
-        }
+    /// The STOP that goes before a word was missed.
+    mutating func stopImplied(from source: ObservationSource, sequence: Int, at time: Instant) {
+        if side == .source, isRunning == true { note(running: false, from: source, sequence: sequence, at: time) }
     }
-
-    /// Whether a word is no news. QEMU changes the word first and sends the event afterwards, without a lock around both: an event can be older
-    /// than what is known.
-    private func isBehind(_ word: StatusWord, from source: ObservationSource) -> Bool {
-        guard let last = words.last else { return false }
-        if last.word == word { return true }
-        if last.word == .cancelling, !word.isTerminal { return true }
-        guard source == .event else { return false }
-        if last.word.isTerminal, !word.isTerminal { return !recoversFromEnd(word) }
-        return last.source == .query && word.isEarlier(than: last.word)
-    }
-
-    /// Whether a word may honestly follow an ending: a repeated attempt on a listening destination starts over with `setup`.
-    private func recoversFromEnd(_ word: StatusWord) -> Bool { side == .destination && word == .setup }
 
     /// The canonical form. Commands under way stay counted: each of them still gets its reply.
     mutating func rewrite(_ ranks: Ranks) {
@@ -238,13 +265,20 @@ public struct Evidence: Hashable, Sendable {
         // Which words came between the first and the last is told to people alone.
         if words.count > 2 { words.removeSubrange(1..<words.count - 1) }
         for index in words.indices {
-            if words[index].word.isUnknown { words[index].word = .unheardOf }
             words[index].canonicalise(index == 0 ? ranks : Ranks([]))
         }
-        sample = sample.map { MigrationSample(status: $0.status?.isUnknown == true ? .unheardOf : $0.status) }
+        sample = sample.map {
+            var kept = MigrationSample(status: $0.status)
+            // Whether a clock was set back is read of it.
+            kept.totalMilliseconds = $0.totalMilliseconds
+            return kept
+        }
         if errorDescription != nil { errorDescription = "" }
         if processEnd != nil { processEnd = .gone }
         version = nil
         otherSideFailure = ranks[otherSideFailure]
+        epoch = epoch.canonicalCount
+        stale = []
+        staleCount = 0
     }
 }

@@ -14,6 +14,8 @@ public enum QEMUEvent: Hashable, Sendable {
     case reset
     /// `GUEST_PANICKED`, `BLOCK_IO_ERROR`, `WATCHDOG`: trouble in the guest, with the event's name.
     case guestFault(String)
+    /// `UNPLUG_PRIMARY`: the guest shall release this failover device before it can be migrated.
+    case unplugPrimary(String)
     /// Any other event, by name.
     case other(String)
 }

@@ -12,7 +12,8 @@ public enum CancelOutcome: String, Hashable, Sendable {
     case refused
 }
 
-/// One QEMU's part in an attempt, as handed up to whoever sees both sides. Numbers are record sequence numbers: they tell what came first.
+/// One QEMU's part in an attempt, as handed up to whoever sees both sides. Numbers are record sequence numbers: they
+/// tell what came first.
 public struct SideReport: Hashable, Sendable {
     /// Which end.
     public var side: Side
@@ -56,6 +57,12 @@ public struct SideReport: Hashable, Sendable {
     public var cancel: CancelOutcome
     /// What is being carried out, if anything.
     public var stopping: Ending?
+    /// Where this side is in post-copy.
+    public var postcopy: PostcopyState
+    /// Whether post-copy came so far that the guest's memory was in two places.
+    public var hasLeftInPostcopy: Bool
+    /// Whether nothing of the attempt is left in this QEMU.
+    public var isCleaned: Bool
     /// The monitor's condition.
     public var monitor: MonitorState?
     /// QEMU's error text.
@@ -104,6 +111,9 @@ extension Evidence {
             resumed: events[.resumed]?.lastSequence,
             cancel: cancelOutcome,
             stopping: stopping,
+            postcopy: postcopy,
+            hasLeftInPostcopy: hasLeftInPostcopy,
+            isCleaned: isCleaned,
             monitor: monitor,
             errorDescription: errorDescription ?? triggers[opener]?.refusal)
     }

@@ -64,8 +64,16 @@ public struct TriggerRow: Hashable, Sendable {
     public var count: Int
     /// What was asked for, for a person.
     public var argument: String?
+    /// Whether QEMU accepted one of this kind at least once; also where somebody else's command was inferred from its
+    /// effect.
+    public var wasAccepted = false
+    /// Whether what was asked for is still to come. It is over when its effect was seen, when QEMU refused it, or when
+    /// the attempt ended.
+    public var isPending = true
+    /// Whether it was asked for when the attempt was over already.
+    var isForNext = false
 
-    /// Whether it left for QEMU at least once.
+    /// Whether it left for QEMU at least once. Somebody else's command that was only inferred did not leave from here.
     public var wasSent: Bool { sentSequence != nil }
 
     /// QEMU's words if it refused the last one.
@@ -106,6 +114,7 @@ public struct TriggerTable: Hashable, Sendable {
         request(kind, origin: origin, sequence: sequence, at: time)
         table.update(kind, orInsert: nil) { row in
             row.state = .sent
+            row.isPending = true
             row.sentSequence = row.sentSequence ?? sequence
             row.count &+= 1
             row.argument = argument ?? row.argument
@@ -118,22 +127,54 @@ public struct TriggerTable: Hashable, Sendable {
             row.state = state
             row.lastSequence = sequence
             row.lastTime = time
+            switch state {
+            case .accepted: row.wasAccepted = true
+            case .refused: row.isPending = false
+            case .requested, .sent, .unanswered: break
+            }
         }
+    }
+
+    /// Somebody else's command, known by its effect alone. What was sent or asked for here is never overwritten.
+    public mutating func infer(_ kind: TriggerKind, sequence: Int, at time: Instant) {
+        let row = TriggerRow(
+            kind: kind, state: .accepted, origin: .external, firstSequence: sequence, firstTime: time,
+            sentSequence: nil, lastSequence: sequence, lastTime: time, count: 0, argument: nil, wasAccepted: true)
+        table.update(kind, orInsert: row) { _ in }
+    }
+
+    /// The rows of what is still to come.
+    var pending: [TriggerRow] { table.rows.filter(\.isPending) }
+
+    /// Ends the wait for one whose effect was seen.
+    mutating func settle(_ kind: TriggerKind) { table.update(kind, orInsert: nil) { $0.isPending = false } }
+
+    /// What is asked for when the attempt is over is for the next one.
+    mutating func keepForNext(_ kind: TriggerKind) { table.update(kind, orInsert: nil) { $0.isForNext = true } }
+
+    /// Begins the next attempt with what was asked for it, and with nothing else.
+    mutating func beginNext() {
+        table.removeAll { !$0.isForNext }
+        table.updateAll { $0.isForNext = false }
     }
 }
 
 extension TriggerTable: CanonicalForm {
+    /// Adds the sequence numbers that rules compare.
     public func collectSequences(into sequences: inout [Int]) {
         for row in table.rows { row.collectSequences(into: &sequences) }
     }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) { table.updateAll { $0.canonicalise(ranks) } }
 }
 
 extension TriggerRow: CanonicalForm {
-    /// Only these are compared: what opens an attempt, what may end it, and what runs the guest. A refusal's last number tells when QEMU said no.
+    /// Only these are compared: what opens an attempt, what may end it, and what runs the guest. A refusal's last
+    /// number tells when QEMU said no.
     public func collectSequences(into sequences: inout [Int]) {
         if let sent = comparedSent { sequences.append(sent) }
+        if let first = comparedFirst { sequences.append(first) }
         if let last = comparedLast { sequences.append(last) }
     }
 
@@ -144,6 +185,11 @@ extension TriggerRow: CanonicalForm {
         }
     }
 
+    /// Of somebody else's cancel only the effect was seen; that stands for its sending.
+    private var comparedFirst: Int? {
+        kind == .cancel && origin == .external && wasAccepted && sentSequence == nil ? firstSequence : nil
+    }
+
     private var comparedLast: Int? {
         switch kind {
         case .cancel: lastSequence
@@ -152,11 +198,13 @@ extension TriggerRow: CanonicalForm {
         }
     }
 
+    /// Keeps only what rules read.
     public mutating func canonicalise(_ ranks: Ranks) {
-        let last = comparedLast.map { ranks[$0] } ?? 0
+        let last = ranks[comparedLast] ?? 0
+        let first = ranks[comparedFirst] ?? 0
         sentSequence = sentSequence == nil ? nil : ranks[comparedSent] ?? 0
         lastSequence = last
-        firstSequence = 0
+        firstSequence = first
         firstTime = .zero
         lastTime = .zero
         count = count.canonicalCount

@@ -72,9 +72,6 @@ public struct StatusWord: RawRepresentable, Hashable, Sendable, CustomStringConv
     /// Ended by a cancel.
     public static let cancelled = StatusWord("cancelled")
 
-    /// What stands for every word that no known QEMU says, where it does not matter which it is.
-    static let unheardOf = StatusWord("unheard-of")
-
     /// Whether no known QEMU says this word.
     public var isUnknown: Bool { self != .none && EventKind(word: self) == .unknownStatus }
 

@@ -8,7 +8,7 @@ extension QEMUEvent {
         let data = message["data"]
         self.init(
             name: name, status: data?["status"]?.string, pass: data?["pass"]?.int64,
-            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string)
+            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string, device: data?["device-id"]?.string)
     }
 
     /// The event that a message of QEMU is, out of a recording.
@@ -16,12 +16,13 @@ extension QEMUEvent {
         let data = message["data"]
         self.init(
             name: name, status: data?["status"]?.string, pass: data?["pass"]?.int64,
-            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string)
+            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string, device: data?["device-id"]?.string)
     }
 
     private init(
         name: String, status: @autoclosure () -> String?, pass: @autoclosure () -> Int64?,
-        byGuest: @autoclosure () -> Bool?, reason: @autoclosure () -> String?
+        byGuest: @autoclosure () -> Bool?, reason: @autoclosure () -> String?,
+        device: @autoclosure () -> String?
     ) {
         switch name {
         case "MIGRATION": self = .migration(StatusWord(rawValue: status() ?? "none"))
@@ -30,6 +31,7 @@ extension QEMUEvent {
         case "RESUME": self = .resume
         case "SHUTDOWN": self = .shutdown(byGuest: byGuest() ?? false, reason: reason() ?? "")
         case "RESET": self = .reset
+        case "UNPLUG_PRIMARY": self = .unplugPrimary(device() ?? "")
         case "GUEST_PANICKED", "BLOCK_IO_ERROR", "WATCHDOG", "MEMORY_FAILURE": self = .guestFault(name)
         default: self = .other(name)
         }

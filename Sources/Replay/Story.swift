@@ -111,6 +111,7 @@ struct Story {
                 return ("event", "SHUTDOWN: \(byGuest ? "the guest's own doing" : "from outside") (\(reason))")
             case .reset: return ("event", "RESET: the guest was reset")
             case .guestFault(let name): return ("event", "\(name): trouble in the guest")
+            case .unplugPrimary(let device): return ("event", "UNPLUG_PRIMARY: the guest shall release \(device)")
             case .other(let name): return ("event", name)
             case .migration, .pass: return nil
             }

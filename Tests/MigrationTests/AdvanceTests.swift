@@ -48,7 +48,8 @@ import Testing
         ]
         let opener = side == .source ? migrate : listen
         var seen: [Set<StatusWord>: Stage] = [:]
-        for arrangement in arrangements(of: words, upTo: 4) {
+        // An attempt has one last word; a second one is another attempt's.
+        for arrangement in arrangements(of: words, upTo: 4) where arrangement.count(where: \.isTerminal) < 2 {
             let lines = [Line.send(opener)] + arrangement.map { .word($0) }
             let stage = Evidence(side, lines).stage
             let doubled = Evidence(side, lines + arrangement.reversed().map { .word($0) })

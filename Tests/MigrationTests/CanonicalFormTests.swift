@@ -85,7 +85,8 @@ func randomStory(_ side: Side, length: Int, _ dice: inout Dice) -> [Line] {
                 let line = everyLine[Int.random(in: 0..<everyLine.count, using: &dice)]
                 original.take(line, 1000 + step)
                 form.take(line, 1000 + step)
-                #expect(form.canonical == original.canonical, "\(story) then \(line)")
+                let isSame = form.canonical == original.canonical
+                #expect(isSame, "\(story) then \(line)")
             }
         }
     }

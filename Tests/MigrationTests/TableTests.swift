@@ -64,7 +64,7 @@ private func time(_ sequence: Int) -> Instant { Instant(microseconds: Int64(sequ
         evidence.note(.unanswered(command), sequence: 3, at: time(3))
         #expect(evidence.triggers.ordered.map(\.state) == (kind == nil ? [] : [.unanswered]))
         evidence.note(.reply(command, .unreadable("x")), sequence: 4, at: time(4))
-        #expect(evidence.triggers.ordered.map(\.state) == (kind == nil ? [] : [.refused("unreadable reply: x")]))
+        #expect(evidence.triggers.ordered.map(\.state) == (kind == nil ? [] : [.unanswered]))
         evidence.note(.reply(command, .done), sequence: 5, at: time(5))
         #expect(evidence.triggers.ordered.map(\.state) == (kind == nil ? [] : [.accepted]))
     }
