@@ -109,17 +109,34 @@ public enum PublishedRules {
             source.opened == nil
         },
         joint(
-            "in post-copy the source is gone before it was done", .lost,
-            because: [.source(.event(.postcopyActive)), .source(.event(.processEnded))]
+            "in post-copy the guest shut itself down on the destination, which is gone", .ended,
+            because: [
+                .destination(.event(.postcopyActive)), .destination(.event(.guestShutdown)),
+                .destination(.event(.processEnded)),
+            ]
         ) { source, destination, _ in
-            (isInPostcopy(source) || isInPostcopy(destination)) && source.gone != nil && source.completed == nil
+            JointPostcopy.isLost(source, destination) && destination.guestShutdown != nil
         },
         joint(
-            "in post-copy the destination is gone before it was done", .lost,
-            because: [.destination(.event(.postcopyActive)), .destination(.event(.processEnded))]
+            "in post-copy the source is gone before it was done", .lost,
+            because: [.source(.event(.postcopyActive)), .source(.event(.processEnded))]
+        ) { source, destination, _ in JointPostcopy.isLost(source, destination) && source.gone != nil },
+        joint(
+            "in post-copy the destination is gone or gave up before both were done", .lost,
+            because: [.destination(.event(.failed)), .destination(.event(.processEnded))]
+        ) { source, destination, _ in JointPostcopy.isLost(source, destination) && hasFailed(destination) },
+        joint(
+            "in post-copy the source ended and did not continue the guest", .lost,
+            because: [
+                .source(.event(.postcopyActive)), .source(.event(.cancelled)), .source(.event(.failed)),
+                .destination(.event(.postcopyActive)),
+            ]
+        ) { source, destination, _ in JointPostcopy.isLost(source, destination) },
+        joint(
+            "in post-copy the source continued the guest by itself, and it ran on the destination too", .undecided,
+            because: [.source(.event(.failed)), .source(.event(.resumed)), .destination(.event(.ran))]
         ) { source, destination, _ in
-            (isInPostcopy(source) || isInPostcopy(destination)) && destination.gone != nil
-                && destination.completed == nil
+            source.hasLeftInPostcopy && source.ended != nil && source.isRunning == true && destination.ran != nil
         },
         joint(
             "both are done and the guest was seen running on the destination", .completed,
@@ -200,6 +217,22 @@ public enum PublishedRules {
         ) { source, destination, _ in
             source.stage == .completed && hasFailed(destination) && !mayHaveRun(destination)
         },
+        joint(
+            "in post-copy the source is done, the rest arrives at the destination", .postcopy,
+            because: [.source(.event(.completed)), .destination(.event(.postcopyActive))]
+        ) { source, destination, _ in source.stage == .completed && destination.postcopy.isSplit },
+        joint(
+            "in post-copy one side knows that the channel broke", .postcopyPaused,
+            because: [.source(.event(.postcopyPaused)), .destination(.event(.postcopyPaused))]
+        ) { source, destination, _ in
+            if case .halfPaused = JointPostcopy(source: source, destination: destination) { true } else { false }
+        },
+        joint(
+            "in post-copy the destination shakes hands anew", .recovering,
+            because: [.destination(.event(.postcopyRecover))]
+        ) { source, destination, _ in
+            JointPostcopy(source: source, destination: destination) == .recovering
+        },
         joint("the source is done, the destination is not", .switchover, because: [.source(.event(.completed))]) {
             source, _, _ in source.stage == .completed
         },
@@ -219,6 +252,10 @@ public enum PublishedRules {
     // MARK: One side was seen
 
     private static let one: [PublishedRule] = [
+        alone(
+            "the only QEMU seen ended in post-copy without the guest", .lost,
+            because: [.event(.postcopyActive), .event(.failed), .event(.cancelled)]
+        ) { $0.hasLeftInPostcopy && $0.ended != nil && $0.completed == nil && $0.isRunning != true },
         alone(
             "it was done and is gone", .completed, because: [.event(.completed), .event(.processEnded)]
         ) { $0.stage == .gone && $0.completed != nil },
@@ -302,11 +339,6 @@ public enum PublishedRules {
     private static let nothing = PublishedRule("nothing was started", .idle, .any, because: []) { _ in true }
 
     // MARK: What the rules ask
-
-    private static func isInPostcopy(_ report: SideReport) -> Bool {
-        if case .postcopy(let stage) = report.stage { return stage != .device }
-        return false
-    }
 
     private static func isStopping(_ report: SideReport) -> Bool {
         if case .stopping = report.stage { return true }

@@ -32,8 +32,34 @@ import Testing
             rule: "in post-copy the source is gone before it was done", source: inPostcopy + [.process(.gone)],
             destination: listening + [.word(.postcopyActive)]),
         Case(
-            rule: "in post-copy the destination is gone before it was done", source: inPostcopy,
+            rule: "in post-copy the destination is gone or gave up before both were done", source: inPostcopy,
             destination: listening + [.word(.postcopyActive), .process(.gone)]),
+        Case(
+            rule: "in post-copy the destination is gone or gave up before both were done", source: inPostcopy,
+            destination: listening + [.word(.postcopyActive), .word(.failed)]),
+        Case(
+            rule: "in post-copy the guest shut itself down on the destination, which is gone", source: inPostcopy,
+            destination: listening + [.word(.postcopyActive), .event(.resume), powerOff, .process(.exited(0))]),
+        Case(
+            rule: "in post-copy the source ended and did not continue the guest",
+            source: inPostcopy + [.send(.migrateCancel), .word(.cancelling), .word(.cancelled)],
+            destination: listening + [.word(.postcopyActive), .word(.postcopyPaused)]),
+        Case(
+            rule: "in post-copy the source continued the guest by itself, and it ran on the destination too",
+            source: inPostcopy + [.word(.failed), .event(.resume)],
+            destination: listening + [.word(.postcopyActive), .event(.resume)]),
+        Case(
+            rule: "in post-copy the source is done, the rest arrives at the destination",
+            source: inPostcopy + [.word(.completed)], destination: listening + [.word(.postcopyActive)]),
+        Case(
+            rule: "in post-copy one side knows that the channel broke", source: inPostcopy + [.word(.postcopyPaused)],
+            destination: listening + [.word(.postcopyActive)]),
+        Case(
+            rule: "in post-copy one side knows that the channel broke", source: inPostcopy,
+            destination: listening + [.word(.postcopyActive), .word(.postcopyPaused)]),
+        Case(
+            rule: "in post-copy the destination shakes hands anew", source: inPostcopy,
+            destination: listening + [.word(.postcopyActive), .word(.postcopyPaused), .word(.postcopyRecover)]),
         Case(
             rule: "both are done and the guest was seen running on the destination", source: left,
             destination: arrived + [.send(.cont), .event(.resume)]),
@@ -89,6 +115,12 @@ import Testing
             rule: "the source is done and gone, the destination is not done", source: left + [.process(.exited(0))],
             destination: listening),
 
+        Case(
+            rule: "the only QEMU seen ended in post-copy without the guest",
+            source: inPostcopy + [.send(.migrateCancel), .word(.cancelling), .word(.cancelled)]),
+        Case(
+            rule: "the only QEMU seen ended in post-copy without the guest",
+            destination: listening + [.word(.postcopyActive), .word(.failed), .process(.exited(1))]),
         Case(rule: "it was done and is gone", source: left + [.process(.exited(0))]),
         Case(
             rule: "the guest shut itself down and the only QEMU seen is gone",
