@@ -133,11 +133,11 @@ public struct JSONDocument: ~Copyable {
         self.init(owning: try parser.parseRoot(bytes))
     }
 
-    /// Parses exactly one complete text within QEMU's bounds.
-    public init(parsing bytes: [UInt8]) throws(JSONError) {
+    /// Parses exactly one complete text within bounds, QEMU's unless others are given.
+    public init(parsing bytes: [UInt8], limits: JSONLimits = .init()) throws(JSONError) {
         let result = bytes.withUnsafeBytes { bytes in
             Result { () throws(JSONError) in
-                var parser = JSONParser()
+                var parser = JSONParser(limits: limits)
                 return try parser.parseRoot(bytes)
             }
         }

@@ -17,9 +17,9 @@ public enum JSONValue: Hashable, Sendable {
     /// An object.
     case object(JSONObject)
 
-    /// Parses exactly one complete text within QEMU's bounds.
-    public init(parsing bytes: [UInt8]) throws(JSONError) {
-        self = try JSONDocument(parsing: bytes).withRoot { $0.value() }
+    /// Parses exactly one complete text within bounds, QEMU's unless others are given.
+    public init(parsing bytes: [UInt8], limits: JSONLimits = .init()) throws(JSONError) {
+        self = try JSONDocument(parsing: bytes, limits: limits).withRoot { $0.value() }
     }
 
     /// Parses exactly one complete text within QEMU's bounds.

@@ -31,6 +31,36 @@ struct DocumentReader {
         return value
     }
 
+    func int(_ key: String) throws(DocumentError) -> Int {
+        guard let value = Int(exactly: try int64(key)) else { throw DocumentError("\(path).\(key): out of range") }
+        return value
+    }
+
+    func optionalString(_ key: String) throws(DocumentError) -> String? {
+        object[key] == nil ? nil : try string(key)
+    }
+
+    func optionalInt64(_ key: String) throws(DocumentError) -> Int64? { object[key] == nil ? nil : try int64(key) }
+
+    func optionalInt(_ key: String) throws(DocumentError) -> Int? { object[key] == nil ? nil : try int(key) }
+
+    func optionalBool(_ key: String) throws(DocumentError) -> Bool? {
+        guard let value = object[key] else { return nil }
+        guard let bool = value.bool else { throw DocumentError("\(path).\(key): not a truth value") }
+        return bool
+    }
+
+    /// The objects of a list, each read with its own path.
+    func objects<Element>(
+        _ key: String, _ make: (DocumentReader) throws(DocumentError) -> Element
+    ) throws(DocumentError) -> [Element] {
+        var elements: [Element] = []
+        for (index, value) in try array(key).enumerated() {
+            elements.append(try make(try DocumentReader(value, path: "\(path).\(key)[\(index)]")))
+        }
+        return elements
+    }
+
     func array(_ key: String) throws(DocumentError) -> [JSONValue] {
         guard let value = object[key] else { return [] }
         guard let array = value.array else { throw DocumentError("\(path).\(key): not a list") }

@@ -22,6 +22,8 @@ public enum CookiePart: String, Hashable, Sendable, CaseIterable {
     case uri
     /// Whether the guest is to run on the destination.
     case runIntended = "run-intended"
+    /// Whether the guest has arrived.
+    case success
     /// Numbers.
     case statistics
 }
@@ -87,6 +89,9 @@ public enum CookieTable {
             part: .runIntended, duty: .optional, producers: [.dumpXML, .begin, .prepare, .perform],
             consumers: [.prepare, .perform, .finish], content: "whether the guest is to run when it has arrived"),
         CookieRow(
+            part: .success, duty: .mandatory, producers: [.finish], consumers: [.confirm],
+            content: "whether the guest has arrived, which decides what Confirm does"),
+        CookieRow(
             part: .statistics, duty: .optional, producers: [.perform, .finish, .confirm],
             consumers: [.finish, .confirm], content: "times and bytes, and when the writer wrote them"),
     ]
@@ -115,6 +120,7 @@ extension Cookie {
         case .graphics: graphics != nil
         case .uri: uri != nil
         case .runIntended: isRunIntended != nil
+        case .success: isSuccess != nil
         case .statistics: statistics != nil
         }
     }
@@ -151,6 +157,7 @@ extension Cookie {
         case .graphics: graphics = nil
         case .uri: uri = nil
         case .runIntended: isRunIntended = nil
+        case .success: isSuccess = nil
         case .statistics: statistics = nil
         }
     }

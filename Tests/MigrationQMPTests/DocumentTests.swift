@@ -38,11 +38,22 @@ private let cookie: Cookie = {
     cookie.hostUUID = "00000000-aaaa-bbbb-cccc-444455556666"
     cookie.hostName = "host1"
     cookie.capabilities = ["events", "return-path"]
+    cookie.automaticCapabilities = ["events"]
+    cookie.lease = LeaseState(driver: "sanlock", state: "res=7:1")
+    cookie.storage = [CookieDisk(target: "vda", capacityBytes: 1 << 40)]
+    cookie.nbdPort = 49153
+    cookie.bitmaps = [CookieBitmap(target: "vda", name: "daily", alias: "godwit-vda-daily")]
+    cookie.network = [
+        CookieInterface(index: 0, portType: "openvswitch", portData: "x=1"),
+        CookieInterface(index: 1, portType: "802.1Qbh"),
+    ]
+    cookie.graphics = CookieGraphics(type: "spice", address: "::1", port: 5900, tlsPort: 5901, subject: "CN=host2")
     cookie.description = machine
     cookie.uri = "tcp:127.0.0.1:49152"
     cookie.isRunIntended = true
     cookie.statistics = CookieStatistics(
-        totalMilliseconds: 1000, downtimeMilliseconds: 25, transferredBytes: 1 << 33)
+        totalMilliseconds: 1000, downtimeMilliseconds: 25, transferredBytes: 1 << 33,
+        startedMicroseconds: 1, stoppedMicroseconds: 2, sentMicroseconds: 3)
     return cookie
 }()
 
@@ -54,7 +65,32 @@ private let cookie: Cookie = {
         let bare = Cookie(attempt: "x")
         #expect(try Cookie(json: bare.json) == bare)
         #expect(bare.json == ["godwit-cookie": 1, "attempt": "x"])
-        #expect(cookie.json["mandatory"] == ["description"])
+        #expect(cookie.json["mandatory"] == ["description", "lease"])
+    }
+
+    /// What a reader may ignore is not made mandatory; what is listed must be there.
+    @Test func whatIsMandatory() throws {
+        var leased = Cookie(attempt: "x")
+        leased.lease = LeaseState(driver: "lockd")
+        #expect(leased.json["mandatory"] == nil)
+        leased.lease?.state = "1"
+        #expect(leased.json["mandatory"] == ["lease"])
+        for part in CookiePart.allCases where part != .identity {
+            let document: JSONValue = ["godwit-cookie": 1, "attempt": "x", "mandatory": [.string(part.rawValue)]]
+            #expect(
+                complaint { _ = try Cookie(json: document) } == "cookie.\(part.rawValue): is mandatory and missing")
+        }
+    }
+
+    /// Every part comes back by itself, under a member of its own.
+    @Test(arguments: CookiePart.allCases) func onePartAtATime(part: CookiePart) throws {
+        var single = cookie
+        for other in CookiePart.allCases where other != part { single.drop(other) }
+        let read = try Cookie(json: single.json)
+        #expect(read == single)
+        #expect(read.parts == (part == .identity ? [.identity] : [.identity, part]))
+        #expect(part == .identity || single.json[part.rawValue] != nil)
+        #expect(read.unknown.isEmpty)
     }
 
     @Test func unknownOptionalPartsAreKeptAndPassedOn() throws {
@@ -79,6 +115,7 @@ private let cookie: Cookie = {
             complaint { _ = try Cookie(json: .object(document)) }
                 == "cookie.mandatory: this version does not know nbd and must not ignore it")
         document["mandatory"] = ["description"]
+        document["description"] = machine.json
         #expect(complaint { _ = try Cookie(json: .object(document)) } == nil)
     }
 
@@ -99,11 +136,143 @@ private let cookie: Cookie = {
         (#"{"godwit-cookie":1,"attempt":"x","mandatory":[1]}"#, "cookie.mandatory[0]: not a string"),
         (#"{"godwit-cookie":1,"attempt":"x","capabilities":["a",null]}"#, "cookie.capabilities[1]: not a string"),
         (#"{"godwit-cookie":1,"attempt":"x","statistics":3}"#, "cookie.statistics: not an object"),
+        (#"{"godwit-cookie":1,"attempt":"x","name":3}"#, "cookie.name: a string is missing"),
+        (#"{"godwit-cookie":1,"attempt":"x","run-intended":"yes"}"#, "cookie.run-intended: not a truth value"),
+        (#"{"godwit-cookie":1,"attempt":"x","nbd-port":"1"}"#, "cookie.nbd-port: an integer is missing"),
+        (#"{"godwit-cookie":1,"attempt":"x","lease":{"state":"1"}}"#, "cookie.lease.driver: a string is missing"),
+        (
+            #"{"godwit-cookie":1,"attempt":"x","storage":[{"target":"vda","capacity-bytes":1},{"target":"vdb"}]}"#,
+            "cookie.storage[1].capacity-bytes: an integer is missing"
+        ),
+        (#"{"godwit-cookie":1,"attempt":"x","bitmaps":[3]}"#, "cookie.bitmaps[0]: not an object"),
+        (#"{"godwit-cookie":1,"attempt":"x","network":[{}]}"#, "cookie.network[0].index: an integer is missing"),
+        (#"{"godwit-cookie":1,"attempt":"x","graphics":[]}"#, "cookie.graphics: not an object"),
+        (
+            #"{"godwit-cookie":1,"attempt":"x","statistics":{"total-milliseconds":1.5}}"#,
+            "cookie.statistics.total-milliseconds: an integer is missing"
+        ),
         (#"{"godwit-cookie":1,"attempt":"x","description":3}"#, "cookie.description: not an object"),
         (#"{"godwit-cookie":1,"attempt":"x","description":{}}"#, "cookie.description.version: a string is missing"),
     ]) func whatIsMissingIsNamedByItsPath(text: String, message: String) throws {
         let value = try json(text)
         #expect(complaint { _ = try Cookie(json: value) } == message)
+    }
+}
+
+@Suite struct CookieParsingTests {
+    private let bytes = Array(cookie.json.serialized())
+
+    @Test func withinBounds() throws {
+        #expect(try Cookie(parsing: bytes) == cookie)
+        var limits = CookieLimits()
+        limits.documentBytes = bytes.count
+        #expect(try Cookie(parsing: bytes, limits: limits) == cookie)
+        limits.documentBytes -= 1
+        #expect(
+            complaint { _ = try Cookie(parsing: bytes, limits: limits) }
+                == "cookie: a JSON text of \(bytes.count) bytes exceeds the limit of \(bytes.count - 1)")
+    }
+
+    @Test func depth() {
+        let deep =
+            #"{"godwit-cookie":1,"attempt":"x","later":"# + String(repeating: "[", count: 40)
+            + String(repeating: "]", count: 40) + "}"
+        #expect(complaint { _ = try Cookie(parsing: Array(deep.utf8)) }?.hasPrefix("cookie: ") == true)
+        var limits = CookieLimits()
+        limits.depth = 41
+        #expect(complaint { _ = try Cookie(parsing: Array(deep.utf8), limits: limits) } == nil)
+    }
+
+    @Test func boundsOfTheParts() {
+        var limits = CookieLimits()
+        limits.interfaces = 1
+        #expect(
+            complaint { _ = try Cookie(parsing: bytes, limits: limits) } == "cookie.network: 2 entries are more than 1")
+    }
+
+    /// Seeded mutations of a whole cookie: no peer's bytes trap, and whatever is refused is refused with its place.
+    @Test func mutationsAreReadOrNamed() throws {
+        var generator = Seeded(state: 7)
+        var (read, refused) = (0, 0)
+        for _ in 0..<4_000 {
+            var text = bytes
+            for _ in 0..<Int.random(in: 1...4, using: &generator) where !text.isEmpty {
+                let place = Int.random(in: 0..<text.count, using: &generator)
+                switch Int.random(in: 0..<5, using: &generator) {
+                case 0: text.remove(at: place)
+                case 1: text[place] = UInt8.random(in: 0...255, using: &generator)
+                case 2: text.swapAt(place, Int.random(in: 0..<text.count, using: &generator))
+                case 3: text.removeLast(Int.random(in: 0...3, using: &generator) == 0 ? text.count - place : 0)
+                default:
+                    let digits = Array("-0918446744073709551615e".utf8)
+                    text.insert(digits[Int.random(in: 0..<digits.count, using: &generator)], at: place)
+                }
+            }
+            (read, refused) = try judge(text, read, refused)
+        }
+        #expect(read > 100 && refused > 1_000, "\(read) read, \(refused) refused")
+    }
+
+    /// Mutations of the values: any member, however deep, becomes something else.
+    @Test func wrongValuesAreReadOrNamed() throws {
+        var generator = Seeded(state: 11)
+        let odd: [JSONValue] = [
+            nil, true, 0, -1, 65_536, .integer(.max), .integer(.min), 1.5, "", "x", [], [[]], [:], ["a": nil],
+            .string(String(repeating: "ü", count: 5_000)),
+        ]
+        var (read, refused) = (0, 0)
+        for _ in 0..<4_000 {
+            let value = mutated(cookie.json, odd[Int.random(in: 0..<odd.count, using: &generator)], &generator)
+            (read, refused) = try judge(Array(value.serialized()), read, refused)
+        }
+        #expect(read > 500 && refused > 1_000, "\(read) read, \(refused) refused")
+    }
+
+    private func mutated(_ value: JSONValue, _ odd: JSONValue, _ generator: inout Seeded) -> JSONValue {
+        switch value {
+        case .object(var object) where !object.isEmpty && Int.random(in: 0..<8, using: &generator) > 0:
+            let key = object.keys[Int.random(in: 0..<object.count, using: &generator)]
+            object[key] = object[key].map { mutated($0, odd, &generator) }
+            return .object(object)
+        case .array(var array) where !array.isEmpty && Int.random(in: 0..<8, using: &generator) > 0:
+            let place = Int.random(in: 0..<array.count, using: &generator)
+            array[place] = mutated(array[place], odd, &generator)
+            return .array(array)
+        default: return odd
+        }
+    }
+
+    /// What is read can be written, read again and checked; what is refused says where.
+    private func judge(_ text: [UInt8], _ read: Int, _ refused: Int) throws -> (Int, Int) {
+        let result: Cookie
+        do throws(DocumentError) {
+            result = try Cookie(parsing: text)
+        } catch {
+            #expect(error.description.hasPrefix("cookie"), "\(error)")
+            #expect(error.description.contains(": "), "\(error)")
+            return (read, refused + 1)
+        }
+        #expect(try Cookie(json: result.json) == result)
+        for step in Step.allCases {
+            do throws(CookieError) {
+                try CookieCheck().check(result, into: step, by: CookieReader(attempt: "a-1", name: "guest"))
+            } catch {
+                #expect(error.description.hasPrefix("cookie."), "\(error)")
+            }
+        }
+        return (read + 1, refused)
+    }
+
+    /// SplitMix64: the same on every run.
+    private struct Seeded: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var mixed = state
+            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+            return mixed ^ (mixed >> 31)
+        }
     }
 }
 
