@@ -51,6 +51,7 @@ private let cookie: Cookie = {
     cookie.description = machine
     cookie.uri = "tcp:127.0.0.1:49152"
     cookie.isRunIntended = true
+    cookie.isSuccess = true
     cookie.statistics = CookieStatistics(
         totalMilliseconds: 1000, downtimeMilliseconds: 25, transferredBytes: 1 << 33,
         startedMicroseconds: 1, stoppedMicroseconds: 2, sentMicroseconds: 3)
@@ -65,7 +66,7 @@ private let cookie: Cookie = {
         let bare = Cookie(attempt: "x")
         #expect(try Cookie(json: bare.json) == bare)
         #expect(bare.json == ["godwit-cookie": 1, "attempt": "x"])
-        #expect(cookie.json["mandatory"] == ["description", "lease"])
+        #expect(cookie.json["mandatory"] == ["description", "lease", "success"])
     }
 
     /// What a reader may ignore is not made mandatory; what is listed must be there.

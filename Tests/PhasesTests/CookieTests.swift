@@ -21,6 +21,7 @@ private func whole(into step: Step) -> Cookie {
     cookie.graphics = CookieGraphics(type: "spice", address: "::1", port: 5900)
     cookie.uri = "tcp:host2:49152"
     cookie.isRunIntended = true
+    cookie.isSuccess = true
     cookie.statistics = CookieStatistics(totalMilliseconds: 1)
     return cookie.sparing(step)
 }
@@ -62,7 +63,7 @@ private func refusal(
             ],
             .perform: [.identity, .capabilities, .nbdPort, .bitmaps, .graphics, .uri, .runIntended],
             .finish: [.identity, .description, .storage, .network, .runIntended, .statistics],
-            .confirm: [.identity, .statistics],
+            .confirm: [.identity, .success, .statistics],
         ]
         for step in Step.allCases {
             #expect(Set(CookiePart.allCases.filter { CookieTable.isExpected($0, into: step) }) == expected[step])
