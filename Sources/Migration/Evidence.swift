@@ -113,6 +113,9 @@ public struct Evidence: Hashable, Sendable {
         if kind == .startPostcopy, isUnderWay { move(.started, sequence: sequence, at: time) }
     }
 
+    /// A ledger tells whether the guest ran when the attempt opened, which nothing can show after a restart.
+    public mutating func note(wasRunning: Bool) { self.wasRunning = wasRunning }
+
     /// The other side showed a failure: a cancel after that is not the cause of it.
     public mutating func note(otherSideFailed sequence: Int) {
         otherSideFailure = min(otherSideFailure ?? sequence, sequence)

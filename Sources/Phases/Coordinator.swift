@@ -70,7 +70,7 @@ public struct Coordinator: Hashable, Sendable {
             cancelOrigin = cancelOrigin ?? origin
             return isPerforming ? [.cancel(origin)] : []
         case .pauseGuest: return state == .performing ? [.hold(origin)] : []
-        case .postcopy, .pausePostcopy, .recover, .continue: return []
+        case .postcopy, .pausePostcopy, .recover, .continue, .destinationNeverRan, .destinationRan: return []
         }
     }
 

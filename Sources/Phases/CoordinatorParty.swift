@@ -24,6 +24,8 @@ public struct CoordinatorParty: Hashable, Sendable {
     var isSourceConnected = true
     var isDestinationConnected = true
     var isRepeating = false
+    /// Sides that were asked where they stand, before the attempt is taken up again.
+    var awaited: [Side] = []
 
     /// The coordinator of an attempt before its first input.
     public init(options: MigrateOptions) {
@@ -45,7 +47,7 @@ public struct CoordinatorParty: Hashable, Sendable {
         case .message(let side, let message): hear(message, from: side, &work)
         case .peer(let side, let isConnected): peerChanged(side, isConnected, &work)
         case .timeout(let deadline): timedOut(deadline, &work)
-        case .restarted: break
+        case .restarted: restarted(&work)
         }
         settle(&work)
         watch(&work)
@@ -64,8 +66,13 @@ public struct CoordinatorParty: Hashable, Sendable {
     // MARK: Inputs
 
     private mutating func take(_ request: Request, _ origin: Origin, _ work: inout Work) {
+        switch request {
+        case .destinationRan, .destinationNeverRan: return state(request, origin, &work)
+        default: break
+        }
         guard result == nil else { return }
         persist(.requested(request, origin), &work)
+        guard awaited.isEmpty else { return }
         work.actions += coordinator.request(request, origin: origin)
     }
 
@@ -94,7 +101,8 @@ public struct CoordinatorParty: Hashable, Sendable {
         if standing.isCatchingUp, let report = last?.report { standing.report = report }
         if side == .source { source = standing } else { destination = standing }
         coordinator.wasPausedOnTheWay = source?.wasPausedOnTheWay ?? false
-        guard result == nil, standing.isStuck, last?.isStuck != true else { return }
+        if !standing.isCatchingUp { heard(of: side, &work) }
+        guard result == nil, awaited.isEmpty, standing.isStuck, last?.isStuck != true else { return }
         work.actions += coordinator.timedOut(side == .source ? .yank : .destinationMonitor)
     }
 
@@ -103,20 +111,23 @@ public struct CoordinatorParty: Hashable, Sendable {
         guard ledger.hasCalled(step), ledger.answers[step] == nil else { return }
         persist(.answered(step, answer), &work)
         if step == .perform { asked = [] }
-        guard result == nil else { return }
+        guard result == nil, awaited.isEmpty else { return }
         work.actions += coordinator.answered(
             step, answer, source: sourceReport, destination: destinationReport)
     }
 
     private mutating func timedOut(_ deadline: Deadline, _ work: inout Work) {
         switch deadline {
+        case .restart: gaveUpAsking(&work)
         case .repeat:
             isRepeating = false
             for side in Side.allCases { sayAgain(to: side, &work) }
         case .sourcePeer where !isSourceConnected: giveUp(on: .source, &work)
         case .destinationPeer where !isDestinationConnected: giveUp(on: .destination, &work)
         case .sourcePeer, .destinationPeer: break
-        default: work.actions += coordinator.timedOut(deadline)
+        default:
+            guard result == nil, awaited.isEmpty else { return }
+            work.actions += coordinator.timedOut(deadline)
         }
     }
 
@@ -127,7 +138,12 @@ public struct CoordinatorParty: Hashable, Sendable {
         if side == .source { isSourceConnected = isConnected } else { isDestinationConnected = isConnected }
         if isConnected {
             work.effects.append(.disarm(deadline))
-            sayAgain(to: side, &work)
+            if result?.word == .undecided {
+                // What could not be proven can be asked again.
+                askBothSides(&work)
+            } else {
+                sayAgain(to: side, &work)
+            }
         } else if result == nil {
             work.effects.append(.arm(deadline, milliseconds: options.deadlines[deadline]))
         }
@@ -135,7 +151,6 @@ public struct CoordinatorParty: Hashable, Sendable {
 
     /// What may have been lost on the way is said again: steps answer the same, wishes are heard once.
     func sayAgain(to side: Side, _ work: inout Work) {
-        guard result == nil else { return }
         work.effects.append(.message(to: side, .inquire))
         for call in ledger.outstanding where call.step.side == side {
             work.effects.append(.message(to: side, .call(call.step, call.cookie)))
@@ -145,19 +160,21 @@ public struct CoordinatorParty: Hashable, Sendable {
 
     /// A side cannot be reached: nothing about it is proven any more. What it does meanwhile follows from its own ledger.
     private mutating func giveUp(on side: Side, _ work: inout Work) {
-        for call in ledger.outstanding where call.step.side == side {
-            answered(
-                call.step,
-                .failed(
-                    StepError(.unproven, "the \(side.rawValue)'s side cannot be reached during \(call.step.rawValue)")),
-                &work)
+        guard result == nil, awaited.isEmpty else { return }
+        for call in ledger.outstanding where call.step.side == side && result == nil {
+            // Not on record: the step may still answer, and then it counts.
+            let why = StepError(
+                .unproven,
+                "the \(side.rawValue)'s side cannot be reached during \(call.step.rawValue): \(whatToFindOut)")
+            work.actions += coordinator.answered(
+                call.step, .failed(why), source: sourceReport, destination: destinationReport)
         }
         if side == .destination, result == nil { work.actions += coordinator.timedOut(.destinationMonitor) }
     }
 
     /// Keeps calling as long as anything is unanswered.
     private mutating func watch(_ work: inout Work) {
-        let isWaiting = result == nil && !ledger.outstanding.isEmpty
+        let isWaiting = result == nil && awaited.isEmpty && !ledger.outstanding.isEmpty
         if isWaiting, !isRepeating {
             isRepeating = true
             work.effects.append(.arm(.repeat, milliseconds: options.deadlines[.repeat]))
@@ -171,7 +188,7 @@ public struct CoordinatorParty: Hashable, Sendable {
 
     /// Carries out what the coordinator wants until nothing more follows.
     private mutating func settle(_ work: inout Work) {
-        guard result == nil else { return }
+        guard result == nil, awaited.isEmpty else { return }
         repeat {
             while !work.actions.isEmpty, result == nil { perform(work.actions.removeFirst(), &work) }
             if coordinator.isDone { break }

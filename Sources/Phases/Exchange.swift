@@ -14,6 +14,10 @@ public enum Request: String, Hashable, Sendable {
     case pausePostcopy = "pause-postcopy"
     /// Go on with a post-copy that was interrupted.
     case recover
+    /// A person states: the guest never ran on the destination, and never will.
+    case destinationNeverRan = "destination-never-ran"
+    /// A person states: the guest runs, or ran, on the destination.
+    case destinationRan = "destination-ran"
     /// Let a guest go that QEMU holds before the switchover.
     case `continue`
 }

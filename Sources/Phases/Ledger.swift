@@ -20,6 +20,8 @@ public struct Ledger: Hashable, Sendable {
     public private(set) var wasRunning: Bool?
     /// Commands that may have left for QEMU.
     public private(set) var intents: Set<TriggerKind> = []
+    /// What was asked of this attempt here, and by whom first.
+    public private(set) var requests: [Request: Origin] = [:]
     /// The steps of this attempt with the cookies they were entered with.
     public private(set) var calls: [Step: Cookie] = [:]
     /// How they were answered.
@@ -43,9 +45,11 @@ public struct Ledger: Hashable, Sendable {
     /// Whether this attempt will never run here.
     public func isRefused(_ attempt: String) -> Bool { refused.contains(attempt) }
 
-    /// Whether QEMU itself said that it did not run the guest, so that a commit of this attempt was taken back.
+    /// Whether QEMU itself, or a person, said that it did not run the guest, so that a commit of this attempt was taken back.
     public var isRunTakenBack: Bool {
-        if case .failed(let error)? = answers[.finish] { error.kind == .failed } else { false }
+        if requests[.destinationNeverRan] != nil { return true }
+        if case .failed(let error)? = answers[.finish] { return error.kind == .failed }
+        return false
     }
 
     /// Folds a record in. What belongs to the other side is passed over.
@@ -67,7 +71,11 @@ public struct Ledger: Hashable, Sendable {
             // Called again after an interruption: what was answered then is no answer to this.
             answers[step] = nil
         case .answered(let step, let result) where step.side == side: answers[step] = result
-        case .saved, .began, .intent, .phase, .called, .answered, .requested: break
+        case .requested(let request, let origin):
+            requests[request] = requests[request] ?? origin
+            // The refusal that a person overrules is no answer any more.
+            if request == .destinationNeverRan { answers[.abandon] = nil }
+        case .saved, .began, .intent, .phase, .called, .answered: break
         }
     }
 
@@ -79,6 +87,7 @@ public struct Ledger: Hashable, Sendable {
         isSaved = false
         wasRunning = nil
         intents = []
+        requests = [:]
         calls = [:]
         answers = [:]
     }
@@ -120,6 +129,12 @@ public struct CoordinatorLedger: Hashable, Sendable {
 
     /// Whether somebody asked this.
     public func hasRequest(_ request: Request) -> Bool { requests.contains { $0.request == request } }
+
+    /// Who asked this first; `nil` if nobody did.
+    public func origin(of request: Request) -> Origin? { requests.first { $0.request == request }?.origin }
+
+    /// Whether a step was called and is not answered.
+    public func isOutstanding(_ step: Step) -> Bool { hasCalled(step) && answers[step] == nil }
 
     /// The steps that wait for an answer, in the order they were called.
     public var outstanding: [CallNote] { calls.filter { answers[$0.step] == nil } }

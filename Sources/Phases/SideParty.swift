@@ -22,6 +22,8 @@ public struct SideParty: Hashable, Sendable {
     var heard: [PartyMessage] = []
     var isPeerConnected = true
     var isStuck = false
+    /// What was decided after the last restart, with its sentence for a person.
+    public internal(set) var recovery: RecoveryRow?
     /// Set from a restart until QEMU was re-read.
     var catchingUp: CatchingUp?
     /// What was last told.
@@ -52,7 +54,8 @@ public struct SideParty: Hashable, Sendable {
     /// - Parameter serial: The number of the input it follows from.
     public func standing(serial: Int) -> SideStanding {
         SideStanding(
-            serial: serial, attempt: options.attempt, phase: ledger.phase, report: evidence.report,
+            serial: serial, attempt: options.attempt, phase: ledger.phase,
+            report: catchingUp == nil ? evidence.report : Evidence(side: side).report,
             isSurrendered: ledger.isSurrendered(options.attempt), isRunRecorded: ledger.isRun(options.attempt),
             isRefused: ledger.isRefused(options.attempt), wasPausedOnTheWay: source?.wasPausedOnTheWay ?? false,
             isStuck: isStuck, isCatchingUp: catchingUp != nil)
@@ -93,8 +96,10 @@ public struct SideParty: Hashable, Sendable {
     }
 
     private mutating func observed(_ fact: Fact, sequence: Int, at time: Instant) -> [SideEffect] {
-        let effects = observe(fact, sequence: sequence, at: time)
-        guard catchingUp != nil else { return take(effects, sequence) }
+        guard catchingUp != nil else { return take(observe(fact, sequence: sequence, at: time), sequence) }
+        // The machine is not itself again yet: only the evidence grows.
+        source?.core.evidence.note(fact, sequence: sequence, at: time)
+        destination?.core.evidence.note(fact, sequence: sequence, at: time)
         return caughtUp(by: fact, sequence: sequence, at: time)
     }
 
@@ -132,12 +137,25 @@ public struct SideParty: Hashable, Sendable {
         switch request {
         case .cancel:
             guard once(message) else { return [] }
-            return take(source?.cancel(origin: origin, sequence: sequence, at: time) ?? [], sequence)
+            let record = JournalRecord.requested(request, origin)
+            ledger.note(record)
+            return [.persist(record)]
+                + take(source?.cancel(origin: origin, sequence: sequence, at: time) ?? [], sequence)
         case .pauseGuest:
             guard once(message) else { return [] }
             return take(source?.hold(origin: origin, sequence: sequence, at: time) ?? [], sequence)
-        case .migrate, .postcopy, .pausePostcopy, .recover, .continue: return []
+        case .destinationNeverRan: return takeBack(request, origin)
+        case .migrate, .postcopy, .pausePostcopy, .recover, .continue, .destinationRan: return []
         }
+    }
+
+    /// A person vouches that the guest never ran here: the commit is taken back, unless it is seen to have run, so that Abandon can end this QEMU.
+    private mutating func takeBack(_ request: Request, _ origin: Origin) -> [SideEffect] {
+        guard destination != nil, !evidence.events.has(.ran), ledger.requests[request] == nil else { return [] }
+        let record = JournalRecord.requested(request, origin)
+        ledger.note(record)
+        destination?.isRunRecorded = false
+        return [.persist(record)]
     }
 
     private mutating func called(

@@ -1,33 +1,161 @@
 import Migration
 
-/// Steps that were called while QEMU was being re-read.
+/// What a side waits for after a restart, before it decides.
 struct CatchingUp: Hashable, Sendable {
+    /// A step that was called meanwhile.
     struct Call: Hashable, Sendable {
         var step: Step
         var cookie: Cookie
     }
 
     var calls: [Call] = []
+    var runState: RunState?
+    var sample: MigrationSample?
+    var capabilities: [CapabilitySetting]?
+    var parameters: [Setting]?
+
+    /// Whether QEMU has told all that is needed.
+    var isComplete: Bool { runState != nil && sample != nil && capabilities != nil && parameters != nil }
+
+    /// Keeps what QEMU tells.
+    mutating func keep(_ reply: Reply) {
+        switch reply {
+        case .status(let state): runState = state
+        case .migration(let sample): self.sample = sample
+        case .capabilities(let settings): capabilities = settings
+        case .parameters(let settings): parameters = settings
+        // A QEMU that refuses to list its settings leaves nothing to compare with; nothing is put back then.
+        case .done, .yankInstances, .refused, .unreadable: break
+        }
+    }
 }
 
 extension SideParty {
-    mutating func restarted(sequence: Int, at time: Instant) -> [SideEffect] { [] }
-
-    mutating func caughtUp(by fact: Fact, sequence: Int, at time: Instant) -> [SideEffect] { [] }
-
-    mutating func gaveUpCatchingUp(sequence: Int, at time: Instant) -> [SideEffect] { [] }
-}
-
-extension SideParty {
-    /// A party from what a crash left.
+    /// A party from what a crash left. It does nothing before it is told `restarted`.
+    ///
+    /// - Parameters:
+    ///   - ledger: The fold of the journal's records.
+    ///   - options: What was wanted of the attempt.
     public init(restarting ledger: Ledger, options: MigrateOptions) {
         self.init(side: ledger.side, options: options, ledger: ledger)
     }
+
+    private var hasWork: Bool {
+        guard ledger.attempt == options.attempt else { return false }
+        return ledger.phase != .none || ledger.isRefused(options.attempt) && ledger.intents.contains(.listen)
+    }
+
+    /// A new process has taken up the ledger: QEMU is asked where it stands, within bounds, before anything is decided.
+    mutating func restarted(sequence: Int, at time: Instant) -> [SideEffect] {
+        guard hasWork else { return [] }
+        catchingUp = CatchingUp()
+        source?.takeOver(ledger, sequence: sequence, at: time)
+        destination?.takeOver(ledger, sequence: sequence, at: time)
+        // The monitor is connected by the driver; the survey says what this QEMU can do, nothing waits for it.
+        return [.survey, .arm(.restart, milliseconds: options.deadlines[.restart])] + askAgain()
+    }
+
+    private func askAgain() -> [SideEffect] {
+        evidence.monitor == .connected ? SideCore.firstQueries.map { .send($0, outOfBand: false) } : []
+    }
+
+    /// A fact that comes before the decision.
+    mutating func caughtUp(by fact: Fact, sequence: Int, at time: Instant) -> [SideEffect] {
+        switch fact {
+        case .monitor(.connected): return askAgain()
+        case .reply(_, let reply):
+            catchingUp?.keep(reply)
+            guard catchingUp?.isComplete ?? false else { return [] }
+            return decide(sequence: sequence, at: time)
+        case .process: return decide(sequence: sequence, at: time)
+        default: return []
+        }
+    }
+
+    /// QEMU did not tell in time: what the ledger holds has to do, and QEMU counts as lost.
+    mutating func gaveUpCatchingUp(sequence: Int, at time: Instant) -> [SideEffect] {
+        guard catchingUp != nil else { return [] }
+        let effects = decide(sequence: sequence, at: time)
+        let lost: Deadline = side == .source ? .sourceMonitor : .destinationMonitor
+        isStuck = true
+        return effects + take((source?.timedOut(lost) ?? []) + (destination?.timedOut(lost) ?? []), sequence)
+    }
+
+    private mutating func decide(sequence: Int, at time: Instant) -> [SideEffect] {
+        guard let reread = catchingUp else { return [] }
+        catchingUp = nil
+        let row = RecoveryTable.decide(recoveryEvidence(reread))
+        recovery = row
+        inWork = stepsInWork(row.decision)
+        source?.core.adopt(ledger, reread)
+        destination?.core.adopt(ledger, reread)
+        let effects =
+            (source?.takeUp(row, ledger, sequence: sequence, at: time) ?? [])
+            + (destination?.takeUp(row, ledger) ?? [])
+        var result: [SideEffect] = [.disarm(.restart)] + take(effects, sequence)
+        if !isPeerConnected { result.append(.arm(.peer, milliseconds: options.deadlines[.peer])) }
+        if let origin = ledger.requests[.cancel], row.decision == .adopt {
+            result += take(source?.cancel(origin: origin, sequence: sequence, at: time) ?? [], sequence)
+        }
+        for call in reread.calls {
+            result += apply(.message(.call(call.step, call.cookie)), sequence: sequence, at: time)
+        }
+        return result
+    }
+
+    private func recoveryEvidence(_ reread: CatchingUp) -> RecoveryEvidence {
+        let attempt = options.attempt
+        var evidence = RecoveryEvidence(
+            side: side, phase: ledger.phase, guest: reread.runState.map { RecoveryGuest($0) } ?? .unread,
+            status: reread.sample.map { RecoveryStatus($0.status) } ?? .unread)
+        if self.evidence.processEnd != nil { evidence.guest = .gone }
+        evidence.isOpened = ledger.intents.contains(side == .source ? .migrate : .listen)
+        evidence.isAnswered = ledger.phase.entry.map { ledger.answers[$0] != nil } ?? false
+        evidence.isSurrendered = ledger.isSurrendered(attempt)
+        evidence.isRunRecorded = ledger.isRun(attempt) && !ledger.isRunTakenBack
+        evidence.isRefused = ledger.isRefused(attempt)
+        return evidence
+    }
+
+    /// The steps that are taken up again: called before, not answered, and answered by what is done now.
+    private func stepsInWork(_ decision: RecoveryDecision) -> [Step] {
+        let steps: [Step] =
+            switch decision {
+            case .adopt, .surrender, .tidy: [.perform]
+            case .resume, .end: [.confirm]
+            case .arrive, .run: [.finish]
+            case .refuse: [.abandon]
+            case .gone: [.perform, .confirm, .finish]
+            case .nothing, .forget, .wait, .listen, .unattended, .complete, .awaitRecovery: []
+            }
+        return steps.filter { ledger.calls[$0] != nil && ledger.answers[$0] == nil }
+    }
 }
-extension CoordinatorParty {
-    /// A party from what a crash left.
-    public init(restarting ledger: CoordinatorLedger, options: MigrateOptions) {
-        self.init(options: options)
-        self.ledger = ledger
+
+extension Phase {
+    /// The step that enters it.
+    var entry: Step? {
+        switch self {
+        case .none, .postcopyFailed: nil
+        case .begin3, .beginResume: .begin
+        case .perform2, .perform3, .perform3Done, .performResume: .perform
+        case .confirm3, .confirm3Cancelled, .confirmResume: .confirm
+        case .prepare, .prepareResume: .prepare
+        case .finish2, .finish3, .finishResume: .finish
+        }
+    }
+}
+
+extension SideCore {
+    /// What was found before the attempt, from the ledger; what differs now is what has to be put back.
+    mutating func adopt(_ ledger: Ledger, _ reread: CatchingUp) {
+        originalCapabilities = ledger.isSaved ? ledger.capabilities : reread.capabilities
+        originalParameters = ledger.isSaved ? ledger.parameters : reread.parameters
+        changedCapabilities = (reread.capabilities ?? []).filter { now in
+            now.name != "events" && (originalCapabilities ?? []).contains { $0.name == now.name && $0.isOn != now.isOn }
+        }
+        changedParameters = (reread.parameters ?? []).filter { now in
+            (originalParameters ?? []).contains { $0.name == now.name && $0.value != now.value }
+        }
     }
 }

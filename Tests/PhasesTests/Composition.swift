@@ -185,10 +185,10 @@ struct Composition {
             ($0.value, $0.key.party.rawValue, $0.key.deadline.rawValue)
                 < ($1.value, $1.key.party.rawValue, $1.key.deadline.rawValue)
         }
-        guard let next = waits.first else { return false }
+        guard let next = waits.first else { return giveUp() }
         if waits.allSatisfy({ $0.key.deadline == .repeat }) {
             repeats += 1
-            if repeats > 3 { return false }
+            if repeats > 3 { return giveUp() }
         } else if next.key.deadline != .repeat {
             repeats = 0
         }
@@ -203,6 +203,16 @@ struct Composition {
     }
 
     private var repeats = 0
+    private var hasGivenUp = false
+
+    /// A copy may take as long as it likes, nobody bounded it. A person gives up at some time.
+    private mutating func giveUp() -> Bool {
+        guard !hasGivenUp, result == nil, coordinator != nil, pair.source.status == .active else { return false }
+        hasGivenUp = true
+        repeats = 0
+        take(.request(.cancel, .operator))
+        return true
+    }
 
     private mutating func deliver(_ letter: Letter) {
         if let side = letter.to.side {

@@ -1,0 +1,68 @@
+import Migration
+
+/// The destination after a restart: what the ledger kept becomes the machine again, and the recovery table says how it goes on.
+extension DestinationMachine {
+    /// Takes the job and the evidence over from a ledger. Nothing is decided yet.
+    mutating func takeOver(_ ledger: Ledger, sequence: Int, at time: Instant) {
+        if ledger.phase != .none { core.job = JobMachine(side: .destination, restoring: ledger.phase) }
+        guard ledger.intents.contains(.listen) else { return }
+        hasListened = true
+        core.evidence.note(
+            sent: .migrateIncoming(uri: options.uri, exitOnError: nil), origin: .controller, sequence: sequence,
+            at: time)
+        isRunRecorded = ledger.isRun(options.attempt) && !ledger.isRunTakenBack
+        // The record was written before the command: it may have left.
+        if isRunRecorded, ledger.calls[.finish]?.isRunIntended ?? true {
+            core.evidence.note(sent: .cont, origin: .controller, sequence: sequence, at: time)
+        }
+    }
+
+    /// Goes on as the recovery table says.
+    mutating func takeUp(_ row: RecoveryRow, _ ledger: Ledger) -> [Effect] {
+        let prepared = ledger.preparedCookie ?? Cookie(attempt: options.attempt)
+        let finish = (ledger.calls[.finish] ?? prepared).carrying(prepared)
+        switch row.decision {
+        case .forget, .nothing:
+            let restore = hasListened ? [] : putBack()
+            state = .idle
+            core.forget()
+            return restore + core.finishJob()
+        case .gone:
+            switch core.job.phase {
+            case .finish2, .finish3: state = .arriving(finish)
+            default: state = .done
+            }
+            let effects = state == .done ? core.finishJob() : processEnded()
+            return effects
+        case .refuse: return abandon()
+        case .listen:
+            state = .prepared(prepared)
+            return []
+        case .arrive:
+            own()
+            state = .arriving(finish)
+            let next = progress()
+            guard case .arriving = state else { return next }
+            return [.arm(.arrival, milliseconds: options.deadlines[.arrival])] + next
+        case .run:
+            own()
+            state = .running(finish)
+            let isIntended = finish.isRunIntended ?? true
+            let again: [Effect] = isIntended && evidence.isRunning != true ? [core.send(.cont)] : []
+            return again + [core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run])]
+        case .unattended, .complete, .awaitRecovery, .tidy, .adopt, .surrender, .wait, .resume, .end:
+            state = .prepared(prepared)
+            return []
+        }
+    }
+
+    /// Somebody is inside Finish again.
+    private mutating func own() { _ = core.enter(core.job.phase, owner: "finish") }
+}
+
+extension Ledger {
+    /// What Prepare was answered with.
+    var preparedCookie: Cookie? {
+        if case .done(let cookie)? = answers[.prepare] { cookie } else { nil }
+    }
+}

@@ -1,0 +1,95 @@
+import Migration
+
+/// The source after a restart: what the ledger kept becomes the machine again, and the recovery table says how it goes on.
+extension SourceMachine {
+    /// Takes the job and the evidence over from a ledger. Nothing is decided yet.
+    mutating func takeOver(_ ledger: Ledger, sequence: Int, at time: Instant) {
+        guard ledger.phase != .none else { return }
+        core.job = JobMachine(side: .source, restoring: ledger.phase)
+        guard ledger.intents.contains(.migrate), let uri = ledger.calls[.perform]?.uri else { return }
+        core.evidence.note(
+            sent: .migrate(uri: uri, resume: false), origin: .controller, sequence: sequence, at: time)
+        if let wasRunning = ledger.wasRunning { core.evidence.note(wasRunning: wasRunning) }
+        for (request, origin) in ledger.requests where request == .cancel {
+            core.evidence.note(request: .cancel, origin: origin, sequence: sequence, at: time)
+        }
+    }
+
+    /// Goes on as the recovery table says.
+    mutating func takeUp(_ row: RecoveryRow, _ ledger: Ledger, sequence: Int, at time: Instant) -> [Effect] {
+        switch row.decision {
+        case .forget, .nothing:
+            state = .idle
+            core.forget()
+            return core.finishJob()
+        case .gone: return takeUpGone()
+        case .tidy:
+            own("perform")
+            state = .migrating
+            // What QEMU says of the end is told as ever; where it says nothing, or `completed`, the row has to do.
+            let effects = evidence.stage == .completed ? [] : progress()
+            if case .cleaning = state { return effects }
+            return clean(StepError(.failed, "after a restart: \(row.sentence)"))
+        case .adopt, .surrender:
+            own("perform")
+            state = .migrating
+            return [.disarm(.sourceMonitor)] + waits() + progress()
+        case .wait:
+            state = .performed
+            guard core.job.phase == .perform3 else { return [] }
+            // The record of the surrender was written and the phase was not.
+            own("perform")
+            let move = try? core.job.setPhase(.perform3Done)
+            core.continueJob()
+            return move.map { [.phase($0)] } ?? []
+        case .resume:
+            own("confirm")
+            state = .resuming(.asking)
+            return [core.send(.queryStatus), .arm(.resume, milliseconds: options.deadlines[.resume])]
+        case .end:
+            own("confirm")
+            state = .ending(.statistics)
+            return [core.send(.queryMigrate), .arm(.quit, milliseconds: options.deadlines[.quit])]
+        case .unattended, .complete, .awaitRecovery, .listen, .arrive, .run, .refuse:
+            state = .performed
+            return []
+        }
+    }
+
+    /// Somebody is inside the call again.
+    private mutating func own(_ owner: String) {
+        // The same phase again is always legal, and nobody is inside after a restart.
+        _ = core.enter(core.job.phase, owner: owner)
+    }
+
+    /// The waits that the migration's stage asks for.
+    private func waits() -> [Effect] {
+        switch evidence.stage {
+        case .starting, .waiting: [.arm(.start, milliseconds: options.deadlines[.start])]
+        case .switchover: [.arm(.switchover, milliseconds: options.deadlines[.switchover])]
+        default: []
+        }
+    }
+
+    private mutating func takeUpGone() -> [Effect] {
+        switch core.job.phase {
+        case .perform2, .perform3: state = .migrating
+        case .confirm3: state = .ending(.killing)
+        case .confirm3Cancelled: state = .resuming(.asking)
+        default: state = .performed
+        }
+        return state == .performed ? core.finishJob() : processEnded()
+    }
+}
+
+extension SideCore {
+    /// What was gathered in an earlier life is asked again by the next first step.
+    mutating func forget() {
+        firstSample = nil
+        firstRunState = nil
+        originalCapabilities = nil
+        originalParameters = nil
+        changedCapabilities = []
+        changedParameters = []
+    }
+}
