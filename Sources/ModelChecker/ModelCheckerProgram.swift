@@ -1,8 +1,9 @@
+import Glibc
 import ModelChecking
 
 @main
 struct ModelCheckerProgram {
-    static func main() {
-        print(ExplorationBounds())
+    static func main() async {
+        exit(await ModelCheckerCommand.run(Array(CommandLine.arguments.dropFirst())))
     }
 }

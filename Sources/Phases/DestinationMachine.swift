@@ -383,8 +383,7 @@ public struct DestinationMachine: Hashable, Sendable {
                 + core.finishJob() + [.answer(.finish, .failed(error))]
         case .abandoning: return answerAbandon(.done(Cookie(attempt: options.attempt)))
         case .idle, .prepared, .done:
-            core.job.discard()
-            return [.disarm(.destinationMonitor)]
+            return [.disarm(.destinationMonitor)] + core.finishJob()
         }
     }
 

@@ -79,6 +79,9 @@ public struct Ledger: Hashable, Sendable {
         }
     }
 
+    /// Empties the words of errors: they are for people alone.
+    mutating func emptyTexts() { answers = answers.mapValues(\.withoutTexts) }
+
     private mutating func open(_ attempt: String) {
         self.attempt = attempt
         phase = .none
@@ -153,4 +156,7 @@ public struct CoordinatorLedger: Hashable, Sendable {
         default: break
         }
     }
+
+    /// Empties the words of errors: they are for people alone.
+    mutating func emptyTexts() { answers = answers.mapValues(\.withoutTexts) }
 }

@@ -27,7 +27,7 @@ public struct SideParty: Hashable, Sendable {
     /// Set from a restart until QEMU was re-read.
     var catchingUp: CatchingUp?
     /// What was last told.
-    private var told: SideStanding?
+    var told: SideStanding?
 
     /// A side before its first input.
     ///

@@ -361,8 +361,7 @@ public struct SourceMachine: Hashable, Sendable {
         case .ending: return finish(.confirm, .done(confirmed))
         case .resuming: return finish(.confirm, .failed(gone("Confirm")))
         case .idle, .begun, .performed, .done:
-            core.job.discard()
-            return [.disarm(.sourceMonitor)]
+            return [.disarm(.sourceMonitor)] + core.finishJob()
         }
     }
 

@@ -1,6 +1,0 @@
-import ModelChecking
-import Testing
-
-@Test func boundsAreOpenUnlessSet() {
-    #expect(ExplorationBounds().maximumStates == nil)
-}
