@@ -28,8 +28,10 @@ public enum JointPostcopy: Hashable, Sendable {
         }
         if Self.isLost(source, destination) {
             self = .lost
-        } else if source.completed != nil || destination.completed != nil {
-            self = source.completed != nil && destination.completed != nil || source.gone != nil ? .off : .finishing
+        } else if destination.completed != nil {
+            self = source.completed != nil || source.gone != nil ? .off : .finishing
+        } else if source.completed != nil {
+            self = .finishing
         } else if source.ended != nil {
             self = .off
         } else {

@@ -220,7 +220,7 @@ public enum PublishedRules {
         joint(
             "in post-copy the source is done, the rest arrives at the destination", .postcopy,
             because: [.source(.event(.completed)), .destination(.event(.postcopyActive))]
-        ) { source, destination, _ in source.stage == .completed && destination.postcopy.isSplit },
+        ) { source, destination, _ in source.completed != nil && destination.postcopy.isSplit },
         joint(
             "in post-copy one side knows that the channel broke", .postcopyPaused,
             because: [.source(.event(.postcopyPaused)), .destination(.event(.postcopyPaused))]
