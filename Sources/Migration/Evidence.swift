@@ -78,6 +78,8 @@ public struct Evidence: Hashable, Sendable {
     var totalBefore: Int64?
     /// Whether a query has shown the run state since the attempt was over.
     var isRunStateFresh = false
+    /// Whether a wait ran out since then.
+    var hasWaitedSinceEnd = false
 
     /// No evidence yet.
     public init(side: Side) { self.side = side }
@@ -126,6 +128,7 @@ public struct Evidence: Hashable, Sendable {
     /// - Parameter name: Which one, for a person.
     public mutating func note(timeout name: String, sequence: Int, at time: Instant) {
         events.note(.timeout, from: .process, payload: name, sequence: sequence, at: time)
+        if isOver { hasWaitedSinceEnd = true }
     }
 
     /// Something was observed.

@@ -96,6 +96,7 @@ extension Evidence {
         isWordInDoubt = false
         isOpenerCutOff = false
         isRunStateFresh = false
+        hasWaitedSinceEnd = false
     }
 
     // MARK: Queries
@@ -202,7 +203,10 @@ extension Evidence {
         olderQueries = queriesUnderWay
         if note.source == .query { owedEvents |= EventKind(word: note.word).bit }
         isWordInDoubt = false
-        if note.word.isTerminal { isRunStateFresh = false }
+        if note.word.isTerminal {
+            isRunStateFresh = false
+            hasWaitedSinceEnd = false
+        }
     }
 
     /// Why a word is not of this attempt; `nil` if it is.
@@ -261,6 +265,8 @@ extension Evidence {
 
     private mutating func move(to state: PostcopyState, sequence: Int, at time: Instant) {
         if state == .paused, postcopy != .paused {
+            // What was asked for to mend the channel came to nothing.
+            if postcopy == .reconnecting || postcopy == .recovering { triggers.settle(.resume) }
             events.note(.channelBroken, from: .process, sequence: sequence, at: time)
         }
         postcopy = state

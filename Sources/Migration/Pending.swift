@@ -59,7 +59,7 @@ extension Evidence {
 
     private var isTidy: Bool {
         events.has(.yankGone) || events.has(.cancelled) || events.has(.failing) && events.has(.failed)
-            || events.has(.timeout)
+            || hasWaitedSinceEnd
     }
 }
 

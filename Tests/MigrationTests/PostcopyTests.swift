@@ -349,7 +349,8 @@ import Testing
         #expect(PublishedStatus(source: source, destination: destination).word == example.word)
     }
 
-    /// Whatever both are in, there is a view and an action; the source is never continued once the memory is in two places.
+    /// Whatever both are in, there is a view and an action; the source is never continued once the memory is in two
+    /// places.
     @Test func everyPair() {
         let ends: [[Line]] = [
             [], [.word(.completed)], [.word(.failed)], [.word(.failed), .event(.resume)], [.word(.cancelled)],
