@@ -210,6 +210,9 @@ final class AttemptDriver {
             isFlushDue = true
         case .call(let step, let cookie):
             journal.record("call", step.side, step.callJSON(cookie), at: journal.now)
+        case .accepted(let step): journal.record("answer", step.side, step.acceptedJSON, at: journal.now)
+        case .refused(let request, let why):
+            told.append(.notice("\(request.rawValue) is not carried out: \(why)", at: journal.now))
         case .answer(let step, let result):
             journal.record("answer", step.side, step.answerJSON(result), at: journal.now)
             if step == .prepare, case .done(let cookie) = result, let uri = cookie.uri {
@@ -376,7 +379,7 @@ extension Effect {
     fileprivate var isAct: Bool {
         switch self {
         case .send, .persist, .kill: true
-        case .survey, .call, .answer, .publish, .phase, .arm, .disarm, .finished: false
+        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .finished: false
         }
     }
 }

@@ -9,16 +9,19 @@ struct FeatureCache: Sendable {
 
     func features(of binary: String) -> QEMUFeatures? {
         guard let path = path(binary), let bytes = SmallFile.read(path, limit: 4096),
-            let value = try? JSONValue(parsing: bytes), value["version"]?.int64 == 1,
-            let hasExitOnError = value["exit-on-error"]?.bool, let hasYank = value["yank"]?.bool
+            let value = try? JSONValue(parsing: bytes), value["version"]?.int64 == 2,
+            let hasExitOnError = value["exit-on-error"]?.bool, let hasYank = value["yank"]?.bool,
+            let hasPostcopyDevice = value["postcopy-device"]?.bool
         else { return nil }
-        return QEMUFeatures(hasExitOnError: hasExitOnError, hasYank: hasYank)
+        return QEMUFeatures(
+            hasExitOnError: hasExitOnError, hasYank: hasYank, hasPostcopyDevice: hasPostcopyDevice)
     }
 
     func store(_ features: QEMUFeatures, of binary: String) {
         guard let path = path(binary), let directory, SmallFile.makeDirectory(directory) else { return }
         let value: JSONValue = [
-            "version": 1, "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
+            "version": 2, "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
+            "postcopy-device": .bool(features.hasPostcopyDevice),
         ]
         SmallFile.replace(path, with: value.serialized())
     }

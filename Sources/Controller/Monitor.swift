@@ -144,6 +144,7 @@ final class Monitor: QMPObserver {
             guard let self else { return }
             survey.features.hasExitOnError = found.hasExitOnError
             survey.features.hasYank = found.hasYank
+            survey.features.hasPostcopyDevice = found.hasPostcopyDevice
             let now = driver.journal.now
             driver.enqueue(.surveyed(side, survey), sequence: driver.journal.lastSequence, at: now)
         }

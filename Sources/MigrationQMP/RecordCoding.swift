@@ -39,6 +39,9 @@ extension Step {
         ["step": .string(rawValue), "protocol": 3, "cookie": cookie.json]
     }
 
+    /// The value of an `answer` record of a step whose answer proper comes later.
+    public var acceptedJSON: JSONValue { ["step": .string(rawValue), "accepted": true] }
+
     /// The value of an `answer` record.
     public func answerJSON(_ result: StepResult) -> JSONValue {
         switch result {

@@ -178,6 +178,7 @@ public struct SurveyWalk: Sendable {
             let schema = SchemaFeatures(view)
             features.hasExitOnError = schema.hasArgument("exit-on-error", of: "migrate-incoming")
             features.hasYank = schema.hasCommand("yank")
+            features.hasPostcopyDevice = schema.hasWord("postcopy-device", beside: "postcopy-active")
         }
         return []
     }
@@ -272,6 +273,7 @@ public struct SurveyError: Error, Hashable, Sendable, CustomStringConvertible {
 struct SchemaFeatures {
     private var arguments: [String: String] = [:]
     private var members: [String: Set<String>] = [:]
+    private var words: [Set<String>] = []
 
     init(_ view: JSONView) {
         view.forEachElement { entity in
@@ -284,8 +286,19 @@ struct SchemaFeatures {
                     if let name = member["name"]?.string { names.insert(name) }
                 }
                 members[name] = names
+            } else if entity["meta-type"]?.equals("enum") ?? false {
+                var values: Set<String> = []
+                entity["values"]?.forEachElement { value in
+                    if let word = value.string { values.insert(word) }
+                }
+                words.append(values)
             }
         }
+    }
+
+    /// Whether an enumeration has this word. Types have no names there, so that it is found by another of its words.
+    func hasWord(_ word: String, beside other: String) -> Bool {
+        words.contains { $0.contains(other) && $0.contains(word) }
     }
 
     func hasCommand(_ name: String) -> Bool { arguments[name] != nil }

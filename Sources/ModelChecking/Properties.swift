@@ -175,6 +175,8 @@ extension PartyMessage {
         case .ask(let request, let origin): "\(request.rawValue) by \(origin.rawValue)"
         case .abort: "abort"
         case .release: "release"
+        case .allowHandOver: "allow hand-over"
+        case .stopAtOnce: "stop at once"
         case .inquire: "inquire"
         case .accepted(let step): "\(step.rawValue) accepted"
         case .answer(let step, .done, _): "\(step.rawValue) done"

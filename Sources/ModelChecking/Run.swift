@@ -324,6 +324,7 @@ struct Run {
         case .coordinator(.arm(let deadline, _)): state.armed[.coordinator] |= deadline.bit
         case .coordinator(.disarm(let deadline)): state.armed[.coordinator] &= ~deadline.bit
         case .coordinator(.finished(let result)): finished(result, &state)
+        case .coordinator(.refused): break
         }
     }
 

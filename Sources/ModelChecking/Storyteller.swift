@@ -88,6 +88,7 @@ extension PartyEffect {
         case .side(let effect): "\(effect)"
         case .coordinator(.message(let side, let message)): "to the \(side.rawValue): \(message.brief)"
         case .coordinator(.publish(let status)): "publish \(status.word.rawValue), stopping \(status.stopping.rawValue)"
+        case .coordinator(.refused(let request, let why)): "refuse \(request.rawValue): \(why)"
         case .coordinator(.finished(let result)): "finished \(result.word.rawValue)"
         }
     }

@@ -119,6 +119,9 @@ public struct AttemptMachine: Hashable, Sendable {
             // The last status is told before the end is.
             publish(source.evidence.report, destination.evidence.report, &work)
             work.effects.append(.finished(result))
+        case .effect(.accepted(let step)):
+            work.effects.append(.accepted(step))
+            work.actions.insert(contentsOf: coordinator.accepted(step), at: 0)
         case .effect(let effect): work.effects.append(effect)
         case .call(let step, let cookie):
             work.effects.append(.call(step, cookie))
@@ -127,7 +130,17 @@ public struct AttemptMachine: Hashable, Sendable {
             work.insert(source.cancel(origin: origin, sequence: work.sequence, at: work.time))
         case .abort: work.insert(source.abort())
         case .hold(let origin): work.insert(source.hold(origin: origin, sequence: work.sequence, at: work.time))
-        case .release: work.insert(source.release())
+        case .release(.source): work.insert(source.release())
+        case .release(.destination): work.insert(destination.release())
+        case .postcopy(let origin):
+            work.insert(source.startPostcopy(origin: origin, sequence: work.sequence, at: work.time))
+        case .allowHandOver: work.insert(source.allowHandOver())
+        case .pausePostcopy(.source, let origin):
+            work.insert(source.pausePostcopy(origin: origin, sequence: work.sequence, at: work.time))
+        case .pausePostcopy(.destination, let origin):
+            work.insert(destination.pausePostcopy(origin: origin, sequence: work.sequence, at: work.time))
+        case .continueSwitchover: work.insert(source.continueSwitchover())
+        case .stopSource: work.insert(source.stopAtOnce())
         }
     }
 

@@ -24,7 +24,7 @@ extension PartyMessage: CanonicalForm {
     public func collectSequences(into sequences: inout [Int]) {
         switch self {
         case .answer(_, _, let standing), .report(let standing): standing.collectSequences(into: &sequences)
-        case .call, .ask, .abort, .release, .inquire, .accepted: break
+        case .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire, .accepted: break
         }
     }
 
@@ -37,7 +37,7 @@ extension PartyMessage: CanonicalForm {
         case .report(var standing):
             standing.canonicalise(ranks)
             self = .report(standing)
-        case .call, .ask, .abort, .release, .inquire, .accepted: break
+        case .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire, .accepted: break
         }
     }
 
@@ -46,7 +46,7 @@ extension PartyMessage: CanonicalForm {
         get {
             switch self {
             case .answer(_, _, let standing), .report(let standing): standing.serial
-            case .call, .ask, .abort, .release, .inquire, .accepted: nil
+            case .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire, .accepted: nil
             }
         }
         set {
@@ -58,7 +58,7 @@ extension PartyMessage: CanonicalForm {
             case .report(var standing):
                 standing.serial = newValue
                 self = .report(standing)
-            case .call, .ask, .abort, .release, .inquire, .accepted: break
+            case .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire, .accepted: break
             }
         }
     }

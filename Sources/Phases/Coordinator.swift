@@ -10,8 +10,18 @@ public enum CoordinatorAction: Hashable, Sendable {
     case abort
     /// The source shall stop the guest.
     case hold(Origin)
-    /// The source shall give its job back without having migrated.
-    case release
+    /// A side shall give its job back without having migrated, or go back to an interrupted post-copy.
+    case release(Side)
+    /// The source shall let the guest go before its memory.
+    case postcopy(Origin)
+    /// The source shall prove that the guest may run on the destination: that one is in post-copy, or done.
+    case allowHandOver
+    /// A side shall interrupt its post-copy.
+    case pausePostcopy(Side, Origin)
+    /// The source shall let a guest go that QEMU holds.
+    case continueSwitchover
+    /// The source runs a guest that may run on the destination: it shall stop it at once.
+    case stopSource
     /// Something for the driver.
     case effect(Effect)
 }
@@ -22,7 +32,9 @@ public enum CoordinatorAction: Hashable, Sendable {
 /// destination's Abandon answer, which is given after its QEMU was seen dead.
 public struct Coordinator: Hashable, Sendable {
     enum State: Hashable {
-        case idle, beginning, preparing, performing, finishing, confirming, resuming, unwinding, done
+        case idle, beginning, preparing, performing, finishing, completing, confirming, resuming, unwinding, done
+        /// A post-copy was interrupted, or is left alone: what comes next is somebody's request, or its end by itself.
+        case interrupted
     }
 
     enum Abandon: Hashable {
@@ -44,6 +56,8 @@ public struct Coordinator: Hashable, Sendable {
     var error: StepError?
     var problems: [String] = []
     var statistics = CookieStatistics()
+    /// What post-copy adds.
+    var postcopy = PostcopyCourse()
 
     /// The coordinator of an attempt.
     public init(options: MigrateOptions) { self.options = options }
@@ -58,32 +72,70 @@ public struct Coordinator: Hashable, Sendable {
         switch request {
         case .migrate:
             guard state == .idle else { return [] }
-            state = .beginning
-            var cookie = Cookie(attempt: options.attempt)
-            cookie.hostName = options.hostName
-            cookie.hostUUID = options.hostUUID
-            // Both at once: the comparison in Prepare should not have to wait for the slower one.
-            return [
-                .effect(.survey(.source)), .effect(.survey(.destination)), .call(.begin, cookie),
-            ]
+            if options.isPostcopyResume {
+                state = .interrupted
+                return recover()
+            }
+            return begin()
         case .cancel:
+            if state == .interrupted || postcopy.isResume {
+                return refuse(.cancel, "the guest has left in post-copy: recover it, there is no way back")
+            }
             cancelOrigin = cancelOrigin ?? origin
             return isPerforming ? [.cancel(origin)] : []
         case .pauseGuest: return state == .performing ? [.hold(origin)] : []
-        case .postcopy, .pausePostcopy, .recover, .continue, .destinationNeverRan, .destinationRan: return []
+        case .postcopy:
+            guard state == .performing, !postcopy.isResume else {
+                return refuse(.postcopy, "no memory is being copied")
+            }
+            return [.postcopy(origin)]
+        case .pausePostcopy:
+            switch state {
+            case .performing, .finishing, .completing, .interrupted:
+                return [.pausePostcopy(.source, origin), .pausePostcopy(.destination, origin)]
+            default: return refuse(.pausePostcopy, "the migration is not in post-copy")
+            }
+        case .recover:
+            guard state == .interrupted else {
+                return refuse(
+                    .recover, state == .done ? "the attempt is over" : "no post-copy is interrupted that could go on")
+            }
+            return recover()
+        case .continue:
+            guard state == .performing else { return refuse(.continue, "QEMU does not hold the guest") }
+            return [.continueSwitchover]
+        case .destinationNeverRan, .destinationRan: return []
         }
     }
+
+    private mutating func begin() -> [CoordinatorAction] {
+        state = .beginning
+        var cookie = Cookie(attempt: options.attempt)
+        cookie.hostName = options.hostName
+        cookie.hostUUID = options.hostUUID
+        let first: Step = options.protocolVersion == .v2 ? .dumpXML : .begin
+        // Without a QEMU that runs there is nothing to describe, and without a destination side nobody to ask.
+        if options.isOffline { return [.call(first, cookie)] }
+        if options.mode == .direct { return [.effect(.survey(.source)), .call(first, cookie)] }
+        // Both at once: the comparison in Prepare should not have to wait for the slower one.
+        return [.effect(.survey(.source)), .effect(.survey(.destination)), .call(first, cookie)]
+    }
+
+    func refuse(_ request: Request, _ why: String) -> [CoordinatorAction] { [.effect(.refused(request, why))] }
 
     /// A wait of the coordinator's ran out.
     public mutating func timedOut(_ deadline: Deadline) -> [CoordinatorAction] {
         switch deadline {
-        case .migration where state == .performing:
+        case .migration where state == .performing && !postcopy.isEntered:
             return options.timeoutAction == .cancel
                 ? request(.cancel, origin: .policy) : request(.pauseGuest, origin: .policy)
-        case .yank where state == .performing: return abandon()
-        case .destinationMonitor where state == .performing:
+        case .yank where state == .performing && !postcopy.isEntered: return abandon()
+        case .destinationMonitor where state == .performing && options.mode != .direct:
             // Nobody could let the guest run over there: better not to arrive at all.
             return giveUp("the destination's monitor is lost")
+        case .halfPaused: return halfPausedTimedOut()
+        case .recovery: return recoveryTimedOut()
+        case .completion where state == .completing: return confirm()
         default: return []
         }
     }
@@ -96,11 +148,19 @@ public struct Coordinator: Hashable, Sendable {
     ) -> [CoordinatorAction] {
         switch (step, result) {
         case (.begin, .done(let cookie)), (.dumpXML, .done(let cookie)):
-            if cancelOrigin != nil { return [.release] + end(.cancelled, source, destination) }
+            if cancelOrigin != nil, !postcopy.isResume {
+                return [.release(.source)] + end(.cancelled, source, destination)
+            }
+            if options.mode == .direct { return performDirectly(cookie) }
             state = .preparing
             return [.call(.prepare, cookie)]
         case (.prepare, .done(let cookie)):
+            if postcopy.isResume {
+                state = .performing
+                return [.call(.perform, cookie)]
+            }
             prepared = cookie
+            if options.isOffline { return finishOffline(cookie) }
             if cancelOrigin != nil {
                 state = .unwinding
                 error = StepError(.cancelled, "cancelled")
@@ -112,13 +172,15 @@ public struct Coordinator: Hashable, Sendable {
                 options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
             return wait + [.call(.perform, cookie)]
         case (.dumpXML, .failed(let why)), (.begin, .failed(let why)), (.prepare, .failed(let why)):
+            if postcopy.isResume { return recoveryFailed(why) + judge(source: source, destination: destination) }
             error = why
-            if source.gone != nil { return [.release] + end(nowhere(source), source, destination) }
-            return [.release] + end(cancelOrigin == nil ? .failed : .cancelled, source, destination)
+            if source.gone != nil { return [.release(.source)] + end(nowhere(source), source, destination) }
+            return [.release(.source)] + end(cancelOrigin == nil ? .failed : .cancelled, source, destination)
         case (.perform, .done(let cookie)):
             isPerforming = false
             performed = cookie
             statistics = cookie.statistics ?? statistics
+            if options.mode == .direct { return performedDirectly() }
             guard abandonment == .notCalled else {
                 error = error ?? StepError(.failed, destination.errorDescription ?? "the destination failed")
                 state = .unwinding
@@ -127,6 +189,13 @@ public struct Coordinator: Hashable, Sendable {
             return [.effect(.disarm(.migration))] + finish(source, carrying: cookie)
         case (.perform, .failed(let why)):
             isPerforming = false
+            if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
+            if options.mode == .direct { return unperformedDirectly(why, source, destination) }
+            if options.protocolVersion == .v2, source.completed != nil {
+                // The guest has left; only what is left of it could not be ended.
+                problems.append(why.description)
+                return [.effect(.disarm(.migration))] + finish(source, carrying: Cookie(attempt: options.attempt))
+            }
             // What was seen first is the reason; what QEMU says after having been stopped for it is a consequence.
             error = isFailureFirst && why.kind == .cancelled ? error : sharpen(why, with: destination)
             if why.kind == .gone { return [.effect(.disarm(.migration))] + sourceGone(source, destination) }
@@ -134,27 +203,39 @@ public struct Coordinator: Hashable, Sendable {
             return [.effect(.disarm(.migration))] + abandon() + settle(source, destination)
         case (.finish, .done):
             isFinishing = false
-            guard source.gone == nil else { return end(.completed, source, destination) }
-            state = .confirming
-            return [.call(.confirm, Cookie(attempt: options.attempt))]
+            if state == .interrupted { return unattendedFinished(source, destination) }
+            guard source.gone == nil, options.protocolVersion == .v3 else {
+                return end(.completed, source, destination)
+            }
+            if postcopy.isEntered, source.completed == nil {
+                state = .completing
+                return [.effect(.arm(.completion, milliseconds: options.deadlines[.completion]))]
+            }
+            return confirm()
         case (.finish, .failed(let why)):
             isFinishing = false
+            if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
             error = why
+            if postcopy.isEntered, why.kind != .unproven { return postcopyEnded(why, source, destination) }
             if why.kind == .unproven { return undecided(why.description, source, destination) }
-            if source.gone != nil, destination.completed != nil, destination.gone == nil {
+            let isWholeHere = destination.completed != nil || source.completed != nil && destination.ended == nil
+            if source.gone != nil, isWholeHere, destination.gone == nil {
                 return undecided(
                     "\(why.description); the source's QEMU is gone, the destination holds the only copy of the guest",
                     source, destination)
             }
             state = .unwinding
             return abandon() + settle(source, destination)
+        case (.confirm, .done) where state == .interrupted: return unattendedConfirmed(source, destination)
         case (.confirm, .done(let cookie)):
             let merged = cookie.statistics ?? statistics
             statistics = merged
+            if options.mode == .direct { problems.append(Self.unverified) }
             return end(state == .resuming ? word(of: error) : .completed, source, destination)
         case (.confirm, .failed(let why)):
             if state == .confirming {
                 problems.append(why.description)
+                if options.mode == .direct { problems.append(Self.unverified) }
                 return end(.completed, source, destination)
             }
             if source.gone != nil { return end(nowhere(source), source, destination) }
@@ -174,8 +255,10 @@ public struct Coordinator: Hashable, Sendable {
 
     /// Looks at what both QEMUs show, between the steps.
     public mutating func judge(source: SideReport, destination: SideReport) -> [CoordinatorAction] {
+        if let actions = judgePostcopy(source, destination) { return actions }
         switch state {
         case .performing:
+            guard options.mode != .direct else { return [] }
             if case .ended = source.stage {
                 // QEMU goes on with the guest by itself: the destination is refused at once, whatever else there is to tidy up.
                 return abandon()
@@ -188,12 +271,14 @@ public struct Coordinator: Hashable, Sendable {
             return []
         case .finishing:
             guard let completed = source.completed, let resumed = source.resumed, resumed > completed,
-                source.isRunning == true, destination.ran == nil, destination.runSent == nil
+                source.isRunning == true
             else { return [] }
+            guard destination.ran == nil, destination.runSent == nil else { return runsTwice(source, destination) }
             error = StepError(.failed, "somebody continued the source after the guest had left it")
             state = .unwinding
             return abandon() + settle(source, destination)
         case .confirming:
+            guard options.mode != .direct, !options.isOffline else { return [] }
             guard destination.gone != nil else { return [] }
             // The source is not ended any more if it was not told to yet.
             problems.append(Self.backToTheSource)
@@ -209,6 +294,11 @@ public struct Coordinator: Hashable, Sendable {
         + "before, `cont` there goes back to that moment, its disks may not"
 
     // MARK: Ways to an end
+
+    mutating func confirm() -> [CoordinatorAction] {
+        state = .confirming
+        return [.effect(.disarm(.completion)), .call(.confirm, Cookie(attempt: options.attempt))]
+    }
 
     mutating func finish(_ source: SideReport, carrying cookie: Cookie) -> [CoordinatorAction] {
         state = .finishing
@@ -274,6 +364,11 @@ public struct Coordinator: Hashable, Sendable {
         if error?.kind == .unproven, source.isRunning != true {
             return undecided(error?.description ?? "", source, destination)
         }
+        if needsConfirm, !isResumeTried {
+            isResumeTried = true
+            state = .resuming
+            return [.call(.confirm, Cookie(attempt: options.attempt))]
+        }
         let ranBefore = (source.wasRunning ?? prepared?.isRunIntended ?? false) && !wasPausedOnTheWay
         if ranBefore || source.completed != nil, source.isRunning != true, !isResumeTried, source.opened != nil,
             source.guestShutdown == nil
@@ -282,7 +377,7 @@ public struct Coordinator: Hashable, Sendable {
             state = .resuming
             return [.call(.confirm, Cookie(attempt: options.attempt))]
         }
-        return [.release] + end(word(of: error), source, destination)
+        return [.release(.source)] + end(word(of: error), source, destination)
     }
 
     /// Whether the Confirm that was called last is one of a success.

@@ -88,7 +88,7 @@ public struct CoordinatorParty: Hashable, Sendable {
             guard step.side == side else { return }
             note(standing, of: side, &work)
             answered(step, result, &work)
-        case .accepted, .call, .ask, .abort, .release, .inquire: break
+        case .accepted, .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire: break
         }
     }
 
@@ -207,7 +207,14 @@ public struct CoordinatorParty: Hashable, Sendable {
         case .cancel(let origin): ask(.ask(.cancel, origin), &work)
         case .hold(let origin): ask(.ask(.pauseGuest, origin), &work)
         case .abort: ask(.abort, &work)
-        case .release: work.effects.append(.message(to: .source, .release))
+        case .release(let side): work.effects.append(.message(to: side, .release))
+        case .postcopy(let origin): ask(.ask(.postcopy, origin), &work)
+        case .allowHandOver: ask(.allowHandOver, &work)
+        case .pausePostcopy(let side, let origin):
+            work.effects.append(.message(to: side, .ask(.pausePostcopy, origin)))
+        case .continueSwitchover: work.effects.append(.message(to: .source, .ask(.continue, .operator)))
+        case .stopSource: work.effects.append(.message(to: .source, .stopAtOnce))
+        case .effect(.refused(let request, let why)): work.effects.append(.refused(request, why))
         case .effect(.finished(let result)):
             self.result = result
             publish(&work)

@@ -16,6 +16,12 @@ public struct DestinationMachine: Hashable, Sendable {
         case arriving(Cookie)
         /// `cont` was sent.
         case running(Cookie)
+        /// The guest runs, or stays paused as it should, and its memory follows.
+        case following(Cookie)
+        /// A post-copy was interrupted; the job is kept and a recovery may come.
+        case interrupted(Cookie)
+        /// A step of a post-copy recovery.
+        case recovering(Recovering, Cookie)
         /// What Prepare changed is being put back; the answer waits for the replies.
         case restoring(Cookie, replies: Int)
         /// Abandon is under way.
@@ -26,14 +32,27 @@ public struct DestinationMachine: Hashable, Sendable {
 
     enum Abandoning: Hashable { case asking, quitting, killing }
 
-    var core = SideCore(side: .destination)
+    var core: SideCore
     var state = State.idle
     let options: MigrateOptions
     var hasListened = false
     var isRunRecorded = false
+    /// A recovery was prepared, and QEMU shows nothing of it yet.
+    var isReconnecting = false
+    /// How often a recovery was prepared.
+    var recoveries = 0
 
     /// The destination of an attempt.
-    public init(options: MigrateOptions) { self.options = options }
+    public init(options: MigrateOptions) {
+        self.options = options
+        core = SideCore(side: .destination)
+        guard options.isPostcopyResume else { return }
+        // The job of the attempt that was interrupted is the one that goes on; its guest runs here.
+        core.job = JobMachine(side: .destination, restoring: .postcopyFailed)
+        hasListened = true
+        isRunRecorded = true
+        state = .interrupted(Cookie(attempt: options.attempt))
+    }
 
     /// What is known of this QEMU.
     public var evidence: Evidence { core.evidence }
@@ -66,10 +85,16 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Prepare: hold the job, compare, listen.
     public mutating func prepare(_ cookie: Cookie) -> [Effect] {
+        if case .interrupted(let earlier) = state { return prepareResume(cookie.carrying(earlier)) }
         switch core.enter(.prepare, owner: "prepare", starting: .in) {
         case .failure(let error):
             return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
+            if options.isOffline {
+                core.continueJob()
+                state = .prepared(cookie)
+                return [phase, .answer(.prepare, .done(cookie))]
+            }
             state = .preparing(cookie)
             return [phase] + SideCore.firstQueries.map { core.send($0) }
                 + [.arm(.prepare, milliseconds: options.deadlines[.prepare])] + gathered()
@@ -104,6 +129,12 @@ public struct DestinationMachine: Hashable, Sendable {
             return failPrepare("the source requires \(part), which this version does not know")
         }
         var wanted = ["events"]
+        if options.isPostcopyPossible {
+            guard core.hasCapability("postcopy-ram") else {
+                return failPrepare("the destination's QEMU has no postcopy-ram capability")
+            }
+            wanted.append("postcopy-ram")
+        }
         if core.hasCapability("late-block-activate") { wanted.append("late-block-activate") }
         // A missing -S cannot be seen: run state is inmigrate either way. `stop` prevents a run by itself.
         let commands = [.stop, core.configureCapabilities(wanted)].compactMap(\.self)
@@ -131,13 +162,15 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Finish: wait until the guest is loaded, then run it.
     public mutating func finish(_ cookie: Cookie) -> [Effect] {
+        if isInterrupted { return finishResume(cookie) }
         guard case .prepared(let prepared) = state else {
             return [.answer(.finish, .failed(StepError(.refused, "Finish without Prepare, or after Abandon")))]
         }
-        switch core.enter(.finish3, owner: "finish") {
+        switch core.enter(options.protocolVersion == .v2 ? .finish2 : .finish3, owner: "finish") {
         case .failure(let error):
             return [.answer(.finish, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
+            if options.isOffline { return [phase] + answerFinish(cookie) }
             state = .arriving(cookie.carrying(prepared))
             let next = progress()
             guard case .arriving = state else { return [phase] + next }
@@ -197,18 +230,21 @@ public struct DestinationMachine: Hashable, Sendable {
     /// Something was observed.
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
-        _ = core.heard(fact)
+        let heard = core.heard(fact) ? [Effect.disarm(.destinationMonitor)] : []
         switch fact {
         case .reply(let command, let reply):
             core.gather(reply)
-            return replied(command, reply) + progress()
-        case .unanswered(let command): return unanswered(command)
+            return heard + replied(command, reply) + progress()
+        case .unanswered(let command): return unanswered(command) + silent()
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
         case .process: return processEnded()
         case .unkillable(let why):
             guard case .abandoning = state else { return [] }
             return answerAbandon(.failed(StepError(.unproven, "the destination's QEMU was not ended: \(why)")))
-        case .event, .greeting: return progress()
+        case .event(.migration(.postcopyPaused)):
+            isReconnecting = false
+            return heard + progress()
+        case .event, .greeting: return heard + progress()
         }
     }
 
@@ -237,7 +273,8 @@ public struct DestinationMachine: Hashable, Sendable {
             guard command == .queryMigrate else { return [] }
             state = .abandoning(.quitting)
             return [core.send(.quit)]
-        case .idle, .prepared, .arriving, .abandoning, .done: return []
+        case .recovering(let recovering, let cookie): return recovered(command, reply, recovering, cookie)
+        case .idle, .prepared, .arriving, .following, .interrupted, .abandoning, .done: return []
         }
     }
 
@@ -251,6 +288,10 @@ public struct DestinationMachine: Hashable, Sendable {
         case .running where command == .queryStatus:
             return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
         case .restoring, .abandoning(.asking): return replied(command, .done)
+        case .recovering(.asking, _) where command == .queryMigrate,
+            .recovering(.listening, _) where command.trigger == .recover,
+            .recovering(.addressing, _) where command == .queryMigrate:
+            return interrupt(because: "the destination did not answer \(command.name)")
         default: return []
         }
     }
@@ -264,7 +305,7 @@ public struct DestinationMachine: Hashable, Sendable {
             return []
         }
         guard command == .queryMigrate, hasListened, case .migration(let sample) = reply else { return [] }
-        guard let uri = realAddress(sample) else {
+        guard let uri = realAddress(options.uri, sample) else {
             return failPrepare("the destination does not say on which port of \(options.uri) it listens", kind: .failed)
         }
         var answer = Cookie(attempt: options.attempt).carrying(cookie)
@@ -277,33 +318,19 @@ public struct DestinationMachine: Hashable, Sendable {
     }
 
     /// The address to connect to: what was asked for, with the port that QEMU chose where it had to choose one.
-    func realAddress(_ sample: MigrationSample) -> String? {
-        guard options.uri.hasPrefix("tcp:"), options.uri.hasSuffix(":0") else { return options.uri }
+    func realAddress(_ uri: String, _ sample: MigrationSample) -> String? {
+        guard uri.hasPrefix("tcp:"), uri.hasSuffix(":0") else { return uri }
         guard let port = sample.listeningURIs.first(where: { $0.hasPrefix("tcp:") })?.split(separator: ":").last,
             UInt16(port) ?? 0 > 0
         else { return nil }
-        return options.uri.dropLast(1) + String(port)
+        return uri.dropLast(1) + String(port)
     }
 
     mutating func progress() -> [Effect] {
-        guard case .arriving(let cookie) = state else { return [] }
+        guard case .arriving(let cookie) = state else { return progressInPostcopy() }
         switch evidence.stage {
-        case .completed:
-            // A commit that cannot be followed by its `cont` would only tie everybody's hands.
-            guard evidence.monitor == .connected else { return [] }
-            isRunRecorded = true
-            let run: [Effect] = [.persist(.run(attempt: options.attempt))]
-            guard cookie.isRunIntended ?? true, !evidence.events.has(.ran) else {
-                state = .running(cookie)
-                return run + [
-                    .disarm(.arrival), core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run]),
-                ]
-            }
-            state = .running(cookie)
-            return run + [
-                core.send(.cont), core.send(.queryStatus), .disarm(.arrival),
-                .arm(.run, milliseconds: options.deadlines[.run]),
-            ]
+        case .completed, .postcopy(.active): return run(cookie)
+        case .postcopy(.paused): return isReconnecting ? [] : interrupt()
         case .ended:
             return failFinish(
                 StepError(
@@ -311,6 +338,19 @@ public struct DestinationMachine: Hashable, Sendable {
                     "the destination could not load the guest" + (evidence.errorDescription.map { ": \($0)" } ?? "")))
         default: return []
         }
+    }
+
+    /// The commit point, and what follows from it.
+    private mutating func run(_ cookie: Cookie) -> [Effect] {
+        // A commit that cannot be followed by its `cont` would only tie everybody's hands.
+        guard evidence.monitor == .connected else { return [] }
+        isRunRecorded = true
+        isReconnecting = false
+        state = .running(cookie)
+        let isWanted = (cookie.isRunIntended ?? true) && !evidence.events.has(.ran)
+        return [.persist(.run(attempt: options.attempt))] + (isWanted ? [core.send(.cont)] : []) + [
+            core.send(.queryStatus), .disarm(.arrival), .arm(.run, milliseconds: options.deadlines[.run]),
+        ]
     }
 
     mutating func ran(_ command: Command, _ reply: Reply, _ cookie: Cookie) -> [Effect] {
@@ -321,12 +361,17 @@ public struct DestinationMachine: Hashable, Sendable {
         case (.queryStatus, .status(let runState)):
             let isPausedIntended = !(cookie.isRunIntended ?? true)
             if runState == .running || isPausedIntended || runState == .shutdown { return arrived(cookie) }
+            if runState == .paused, core.hasSeenPostcopy, evidence.monitor == .connected {
+                // While it loads, QEMU takes every `cont` and may have looked before it came. The commit stands, so it may be said again.
+                return [core.send(.cont), .arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
+            }
             return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
         default: return []
         }
     }
 
     mutating func arrived(_ cookie: Cookie) -> [Effect] {
+        if core.hasSeenPostcopy, evidence.stage != .completed { return follow(cookie) }
         let commands = core.restoring()
         state = .restoring(cookie, replies: commands.count)
         if commands.isEmpty { return answerFinish(cookie) }
@@ -351,7 +396,8 @@ public struct DestinationMachine: Hashable, Sendable {
             switch state {
             case .preparing, .configuring, .listening:
                 return failPrepare("the destination's monitor was lost", kind: .failed)
-            case .idle, .done: return []
+            case .idle, .done, .interrupted: return []
+            case .recovering: return interrupt(because: "the destination's monitor was lost")
             case .abandoning where isQuitHeard && !(core.survey?.isProcessWatched ?? false):
                 // It acknowledged `quit` and hung up: its own word that no vCPU runs any more.
                 return answerAbandon(.done(Cookie(attempt: options.attempt)))
@@ -359,7 +405,7 @@ public struct DestinationMachine: Hashable, Sendable {
             }
         }
         switch state {
-        case .arriving:
+        case .arriving, .following, .interrupted:
             return [.disarm(.destinationMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
         case .running(let cookie):
             // A command written just before a connection breaks may never have been read. The commit stands, so it may be said again.
@@ -367,7 +413,8 @@ public struct DestinationMachine: Hashable, Sendable {
             return [.disarm(.destinationMonitor)] + again + [core.send(.queryStatus)]
         case .restoring(let cookie, _): return [.disarm(.destinationMonitor)] + answerFinish(cookie)
         case .abandoning: return [.disarm(.destinationMonitor), core.send(.quit)]
-        case .idle, .preparing, .configuring, .listening, .prepared, .done: return [.disarm(.destinationMonitor)]
+        case .idle, .preparing, .configuring, .listening, .prepared, .recovering, .done:
+            return [.disarm(.destinationMonitor)]
         }
     }
 
@@ -377,12 +424,16 @@ public struct DestinationMachine: Hashable, Sendable {
         switch state {
         case .preparing, .configuring, .listening:
             return failPrepare("the destination's QEMU \(how)", kind: .gone)
-        case .arriving, .running, .restoring:
+        case .arriving, .running, .following, .restoring:
             state = .done
             return [.disarm(.arrival), .disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor)]
                 + core.finishJob() + [.answer(.finish, .failed(error))]
         case .abandoning: return answerAbandon(.done(Cookie(attempt: options.attempt)))
-        case .idle, .prepared, .done:
+        case .recovering(let recovering, _):
+            state = .done
+            return [.disarm(.prepare), .disarm(.destinationMonitor)] + core.finishJob()
+                + (recovering == .prepared ? [] : [.answer(.prepare, .failed(error))])
+        case .idle, .prepared, .interrupted, .done:
             return [.disarm(.destinationMonitor)] + core.finishJob()
         }
     }
@@ -399,8 +450,8 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Time for a look, where events could have been missed.
     public mutating func tick() -> [Effect] {
-        guard case .arriving = state, evidence.monitor == .connected, core.poll() else { return [] }
-        return [core.send(.queryMigrate)]
+        guard isWatching, evidence.monitor == .connected else { return [] }
+        return core.poll() ? [core.send(.queryMigrate)] : silent()
     }
 
     // MARK: Deadlines
@@ -417,7 +468,9 @@ public struct DestinationMachine: Hashable, Sendable {
         case (.run, .running(let cookie)) where evidence.isRunning == true,
             (.destinationMonitor, .running(let cookie)) where evidence.isRunning == true:
             return answerFinish(cookie)
-        case (.run, .running), (.destinationMonitor, .running), (.destinationMonitor, .arriving):
+        case (.prepare, .recovering): return interrupt(because: "the destination did not answer in time")
+        case (.run, .running), (.destinationMonitor, .running), (.destinationMonitor, .arriving),
+            (.destinationMonitor, .following):
             state = .done
             let what = isRunRecorded ? "was told to run the guest and was not seen to do so" : "cannot be reached"
             return [

@@ -71,6 +71,14 @@ public struct MigrateOptions: Hashable, Sendable {
         self.uri = uri
     }
 
+    /// Whether the source's job begins with Begin and not with Perform.
+    var holdsJobFromBegin: Bool { protocolVersion == .v3 && (hasChangeProtection || mode.isHeldThroughout) }
+
+    /// Whether post-copy may be used as things are: it is wished, the protocol has a way back from Finish, and the destination can ask for pages.
+    public var isPostcopyPossible: Bool {
+        postcopy != nil && isTwoWay && protocolVersion == .v3 && !isOffline && (mode == .managed || mode == .peerToPeer)
+    }
+
     /// Whether the stream has a way back from the destination. On exec, file and pipes `return-path` leaves the guest stopped for ever.
     public var isTwoWay: Bool {
         ["tcp:", "unix:", "vsock:", "rdma:"].contains { uri.hasPrefix($0) }
@@ -143,8 +151,12 @@ public enum Effect: Hashable, Sendable {
     case survey(Side)
     /// A step is entered.
     case call(Step, Cookie)
+    /// A step that takes long is under way for good; its answer follows. Finish in post-copy, once the guest was seen running.
+    case accepted(Step)
     /// A step is answered.
     case answer(Step, StepResult)
+    /// A request is not carried out, and why, in a sentence for whoever asked.
+    case refused(Request, String)
     /// The world may know.
     case publish(PublishedStatus, [Reason])
     /// A phase moved.

@@ -23,14 +23,14 @@ public enum MigrationMode: String, Hashable, Sendable, CaseIterable {
 
 /// How an attempt may make use of post-copy.
 public struct PostcopyWish: Hashable, Sendable {
-    /// Switch over by itself once memory was passed over this often; `nil` waits for a request.
-    public var afterPasses: Int?
+    /// Switch over as soon as all memory was passed over once, instead of waiting for a request.
+    public var isAfterFirstPass: Bool
     /// Bound on the traffic after the switchover, in bytes per second; `nil` leaves QEMU's.
     public var bytesPerSecond: Int64?
 
     /// Post-copy is allowed.
-    public init(afterPasses: Int? = nil, bytesPerSecond: Int64? = nil) {
-        self.afterPasses = afterPasses
+    public init(isAfterFirstPass: Bool = false, bytesPerSecond: Int64? = nil) {
+        self.isAfterFirstPass = isAfterFirstPass
         self.bytesPerSecond = bytesPerSecond
     }
 }

@@ -10,8 +10,12 @@ public enum PartyMessage: Hashable, Sendable {
     case ask(Request, Origin)
     /// Coordinator to source: the destination cannot go on.
     case abort
-    /// Coordinator to source: give the job back without having migrated.
+    /// Coordinator to side: give the job back without having migrated, or go back to an interrupted post-copy.
     case release
+    /// Coordinator to source: the destination is in post-copy or done, so that the guest may be given away once that is proven safe.
+    case allowHandOver
+    /// Coordinator to source: the guest may run on the destination and must not run here.
+    case stopAtOnce
     /// Coordinator to side: where do you stand?
     case inquire
     /// Side to coordinator: the step was heard and is being worked on; its answer comes later.
@@ -114,6 +118,8 @@ public enum CoordinatorEffect: Hashable, Sendable {
     case arm(Deadline, milliseconds: Int)
     /// It is over.
     case disarm(Deadline)
+    /// A request is not carried out, and why.
+    case refused(Request, String)
     /// The attempt is over. One that ended undecided can be taken up again and end for good later.
     case finished(AttemptResult)
 }

@@ -129,6 +129,9 @@ public enum PhaseMoves {
         move(
             .source, .postcopyFailed, "completed with nobody watching", .confirmResume, .owned,
             "the source is ended"),
+        move(
+            .source, .postcopyFailed, "Perform (resume), post-copy completed", .performResume, .continued,
+            "the guest was not given away before, and is now", isOurs: true),
         move(.source, .beginResume, "Perform (resume)", .performResume, .continued, "`migrate` with `resume`"),
         move(.source, .beginResume, "failed, or the connection closed", .postcopyFailed, .continued),
         move(.source, .performResume, "Confirm (resume)", .confirmResume, .owned, "the source is ended"),
@@ -164,6 +167,9 @@ public enum PhaseMoves {
         move(
             .destination, .finish3, "Prepare (resume), post-copy paused", .prepareResume, .continued,
             "the domain is in failed post-copy although nobody said so yet"),
+        move(
+            .destination, .prepare, "post-copy paused before Finish", .postcopyFailed, .continued,
+            "the guest was not run yet, and is when the recovery has come to its Finish", isOurs: true),
         move(
             .destination, .postcopyFailed, "Prepare (resume)", .prepareResume, .continued,
             "QEMU must be in postcopy-paused; `migrate-recover`"),

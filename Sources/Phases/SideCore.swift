@@ -20,9 +20,13 @@ struct SideCore: Hashable, Sendable {
     /// For how long QEMU has said nothing, in ticks that found a poll unanswered; a poll that was given up counts as many.
     private var silence = 0
 
-    init(side: Side) {
+    /// Whether one call holds the job from its first step to its last.
+    let isHeldThroughout: Bool
+
+    init(side: Side, isHeldThroughout: Bool = false) {
         evidence = Evidence(side: side)
         job = JobMachine(side: side)
+        self.isHeldThroughout = isHeldThroughout
     }
 
     var side: Side { evidence.side }
@@ -132,6 +136,7 @@ struct SideCore: Hashable, Sendable {
                 try self.job.start(job, owner: owner)
                 return .success(.phase(try self.job.setPhase(phase)))
             }
+            if isHeldThroughout, self.job.owner != nil { return .success(.phase(try self.job.setPhase(phase))) }
             return .success(.phase(try self.job.startPhase(phase, owner: owner)))
         } catch {
             return .failure(error)
@@ -146,9 +151,32 @@ struct SideCore: Hashable, Sendable {
         return [.phase(PhaseMove(side: side, from: phase, to: .none, owner: nil))]
     }
 
-    /// Leaves the call with the job kept.
+    /// Leaves the call with the job kept. Where one call holds it throughout, that call goes on.
     mutating func continueJob() {
+        guard !isHeldThroughout else { return }
         // Nobody inside is what was wanted.
         do throws(JobError) { try job.continue() } catch {}
+    }
+
+    /// The post-copy is broken or on its own: the job is kept, with nobody inside.
+    mutating func failPostcopy() -> [Effect] {
+        let from = job.phase
+        do throws(JobError) {
+            if job.owner == nil {
+                _ = try job.startPhase(.postcopyFailed, owner: "post-copy")
+            } else {
+                _ = try job.setPhase(.postcopyFailed)
+            }
+            try job.continue()
+        } catch {
+            return []
+        }
+        return from == .postcopyFailed
+            ? [] : [.phase(PhaseMove(side: side, from: from, to: .postcopyFailed, owner: nil))]
+    }
+
+    /// Whether this QEMU is, or was, in post-copy in this attempt.
+    var hasSeenPostcopy: Bool {
+        evidence.events.has(.postcopyActive) || evidence.events.has(.postcopyPaused)
     }
 }

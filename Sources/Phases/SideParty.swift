@@ -119,7 +119,9 @@ public struct SideParty: Hashable, Sendable {
         case .ask(let request, let origin):
             return ask(message, request, origin, sequence: sequence, at: time)
         case .abort: return once(message) ? take(source?.abort() ?? [], sequence) : []
-        case .release: return take(source?.release() ?? [], sequence)
+        case .release: return take((source?.release() ?? []) + (destination?.release() ?? []), sequence)
+        case .allowHandOver: return take(source?.allowHandOver() ?? [], sequence)
+        case .stopAtOnce: return take(source?.stopAtOnce() ?? [], sequence)
         case .accepted, .answer, .report: return []
         }
     }
@@ -144,8 +146,16 @@ public struct SideParty: Hashable, Sendable {
         case .pauseGuest:
             guard once(message) else { return [] }
             return take(source?.hold(origin: origin, sequence: sequence, at: time) ?? [], sequence)
+        case .postcopy:
+            guard once(message) else { return [] }
+            return take(source?.startPostcopy(origin: origin, sequence: sequence, at: time) ?? [], sequence)
+        case .pausePostcopy:
+            return take(
+                (source?.pausePostcopy(origin: origin, sequence: sequence, at: time) ?? [])
+                    + (destination?.pausePostcopy(origin: origin, sequence: sequence, at: time) ?? []), sequence)
+        case .continue: return take(source?.continueSwitchover() ?? [], sequence)
         case .destinationNeverRan: return takeBack(request, origin)
-        case .migrate, .postcopy, .pausePostcopy, .recover, .continue, .destinationRan: return []
+        case .migrate, .recover, .destinationRan: return []
         }
     }
 
@@ -201,7 +211,7 @@ public struct SideParty: Hashable, Sendable {
         case .prepare: destination?.prepare(cookie) ?? []
         case .finish: destination?.finish(cookie) ?? []
         case .abandon: destination?.abandon() ?? []
-        case .dumpXML: []
+        case .dumpXML: source?.begin(cookie) ?? []
         }
     }
 
@@ -239,7 +249,8 @@ public struct SideParty: Hashable, Sendable {
             case .arm(let deadline, let milliseconds): result.append(.arm(deadline, milliseconds: milliseconds))
             case .disarm(let deadline): result.append(.disarm(deadline))
             case .kill: result.append(.kill)
-            case .call, .publish, .finished: break
+            case .accepted(let step): result.append(.message(.accepted(step)))
+            case .call, .publish, .finished, .refused: break
             }
         }
         return result

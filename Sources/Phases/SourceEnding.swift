@@ -7,7 +7,7 @@ extension SourceMachine {
     mutating func clean(_ error: StepError) -> [Effect] {
         state = .cleaning(Cleaning(error: error))
         return [
-            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank),
+            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank), .disarm(.handOver),
             .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
         ] + startCleaning()
     }
@@ -62,8 +62,8 @@ extension SourceMachine {
     }
 
     mutating func endPerform(_ error: StepError) -> [Effect] {
-        [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.cleanup)]
-            + [.disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+        [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.handOver)]
+            + [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
     }
 
     var notRestored: StepError {
@@ -71,10 +71,27 @@ extension SourceMachine {
     }
 
     mutating func finish(_ step: Step, _ result: StepResult) -> [Effect] {
-        state = .done
         let waits: [Deadline] =
-            step == .confirm ? [.quit, .quitKill, .resume, .resumePoll, .sourceMonitor] : [.sourceMonitor]
-        return waits.map { .disarm($0) } + core.finishJob() + [.answer(step, result)]
+            step == endingStep || step == .confirm
+            ? [.quit, .quitKill, .resume, .resumePoll, .sourceMonitor] : [.sourceMonitor]
+        let disarm = waits.map { Effect.disarm($0) }
+        if step == .perform, case .failed = result, waitsForConfirm {
+            // The call that holds the job tells the destination first, and then confirms the failure.
+            state = .unperformed
+            return disarm + [.answer(step, result)]
+        }
+        if step == .confirm, case .failed = result, core.job.phase == .confirmResume, evidence.processEnd == nil {
+            state = .interrupted
+            return disarm + core.failPostcopy() + [.answer(step, result)]
+        }
+        state = .done
+        return disarm + core.finishJob() + [.answer(step, result)]
+    }
+
+    /// Whether a failed Perform leaves the job to a Confirm.
+    private var waitsForConfirm: Bool {
+        options.mode.isHeldThroughout && options.protocolVersion == .v3 && core.job.job != nil
+            && evidence.processEnd == nil
     }
 
     // MARK: Confirm
@@ -85,13 +102,13 @@ extension SourceMachine {
             if options.keepsSource {
                 let commands = core.restoring()
                 state = .ending(.keeping(commands.count))
-                return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
+                return commands.isEmpty ? finish(endingStep, .done(confirmed)) : commands.map { core.send($0) }
             }
             state = .ending(.quitting)
             return [core.send(.quit)]
         case (.keeping(let left), _) where command.trigger == .configure:
             state = .ending(.keeping(left - 1))
-            return left <= 1 ? finish(.confirm, .done(confirmed)) : []
+            return left <= 1 ? finish(endingStep, .done(confirmed)) : []
         default: return []
         }
     }

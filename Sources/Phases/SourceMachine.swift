@@ -16,8 +16,14 @@ public struct SourceMachine: Hashable, Sendable {
         case migrating
         /// An end without the guest having left: tidying up.
         case cleaning(Cleaning)
-        /// Completed and surrendered.
+        /// Completed, or in post-copy, and surrendered.
         case performed
+        /// Perform failed, and the call that holds the job waits for Confirm.
+        case unperformed
+        /// A post-copy was interrupted; the job is kept and a recovery may come.
+        case interrupted
+        /// A step of a post-copy recovery.
+        case recovering(Recovering)
         /// Confirm of a success.
         case ending(Ending)
         /// Confirm of a failure.
@@ -38,7 +44,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     enum Resuming: Hashable { case asking, continuing, checking, restoring(Int) }
 
-    var core = SideCore(side: .source)
+    var core: SideCore
     var state = State.idle
     let options: MigrateOptions
     /// How far stopping the migration got.
@@ -48,11 +54,27 @@ public struct SourceMachine: Hashable, Sendable {
     var resumeRefusals = 0
     var isStarted = false
     var isHoldWanted = false
+    /// Somebody wants post-copy, and it could not be started yet.
+    var isPostcopyWanted = false
+    /// How far it is proven that the guest may run on the destination while its memory follows.
+    var handOver = HandOver.none
+    /// Whether the surrender is on record: from then on the guest is not this side's any more.
+    var isSurrendered = false
+    /// A recovery was started, and QEMU shows nothing of it yet.
+    var isReconnecting = false
     /// Why this side itself gave up, if it did.
     var abortReason: String?
 
     /// The source of an attempt.
-    public init(options: MigrateOptions) { self.options = options }
+    public init(options: MigrateOptions) {
+        self.options = options
+        core = SideCore(side: .source, isHeldThroughout: options.mode.isHeldThroughout)
+        guard options.isPostcopyResume else { return }
+        // The job of the attempt that was interrupted is the one that goes on.
+        core.job = JobMachine(side: .source, restoring: .postcopyFailed)
+        isSurrendered = true
+        state = .interrupted
+    }
 
     /// What is known of this QEMU.
     public var evidence: Evidence { core.evidence }
@@ -60,6 +82,8 @@ public struct SourceMachine: Hashable, Sendable {
     public var job: JobMachine { core.job }
     /// What it is made of.
     public var description: DomainDescription? { core.survey?.description }
+    /// The step that asks what there is.
+    var firstStep: Step { options.protocolVersion == .v2 ? .dumpXML : .begin }
     /// The run state when the attempt began.
     public var firstRunState: RunState? { core.firstRunState }
     /// Whether `quit` was heard, so that the end of the connection is the end of this QEMU.
@@ -67,16 +91,28 @@ public struct SourceMachine: Hashable, Sendable {
 
     // MARK: Steps
 
-    /// Begin: hold the job, ask what there is.
+    /// Begin: hold the job, ask what there is. DumpXML asks the same and holds nothing, as Begin does without change protection.
     public mutating func begin(_ cookie: Cookie) -> [Effect] {
-        switch core.enter(.begin3, owner: "begin", starting: .out) {
-        case .failure(let error):
-            return [.answer(.begin, .failed(StepError(.refused, error.description)))]
-        case .success(let phase):
-            state = .beginning(cookie)
-            return [phase] + SideCore.firstQueries.map { core.send($0) }
-                + [.arm(.begin, milliseconds: options.deadlines[.begin])] + gathered()
+        if case .interrupted = state { return beginResume(cookie) }
+        var phase: [Effect] = []
+        if options.holdsJobFromBegin {
+            switch core.enter(.begin3, owner: options.mode.isHeldThroughout ? "perform" : "begin", starting: .out) {
+            case .failure(let error): return [.answer(firstStep, .failed(StepError(.refused, error.description)))]
+            case .success(let effect): phase = [effect]
+            }
+        } else if let active = core.job.job {
+            return [
+                .answer(firstStep, .failed(StepError(.refused, "a migration job is active (\(active.rawValue))")))
+            ]
         }
+        if options.isOffline {
+            core.continueJob()
+            state = .begun
+            return phase + [.answer(firstStep, .done(cookie))]
+        }
+        state = .beginning(cookie)
+        return phase + SideCore.firstQueries.map { core.send($0) }
+            + [.arm(.begin, milliseconds: options.deadlines[.begin])] + gathered()
     }
 
     /// The survey arrived.
@@ -116,6 +152,9 @@ public struct SourceMachine: Hashable, Sendable {
         if options.isTwoWay, !core.hasCapability("return-path") {
             return failBegin("the source's QEMU has no return-path capability")
         }
+        if options.isPostcopyPossible, !core.hasCapability("postcopy-ram") {
+            return failBegin("the source's QEMU has no postcopy-ram capability")
+        }
         cookie.description = survey.description
         cookie.name = survey.description.name
         cookie.uuid = survey.description.uuid
@@ -128,33 +167,43 @@ public struct SourceMachine: Hashable, Sendable {
             .persist(
                 .saved(
                     .source, capabilities: core.originalCapabilities ?? [], parameters: core.originalParameters ?? [])),
-            .answer(.begin, .done(cookie)),
+            .answer(firstStep, .done(cookie)),
         ]
     }
 
     mutating func failBegin(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
         state = .done
         return [.disarm(.begin), .disarm(.sourceMonitor)] + core.finishJob() + [
-            .answer(.begin, .failed(StepError(kind, why)))
+            .answer(firstStep, .failed(StepError(kind, why)))
         ]
     }
 
     /// Perform: configure, migrate, watch.
     public mutating func perform(_ cookie: Cookie) -> [Effect] {
-        guard case .begun = state, let uri = cookie.uri else {
+        if case .recovering(.begun) = state { return performResume(cookie) }
+        if case .interrupted = state { return performUnattended() }
+        guard case .begun = state, let uri = cookie.uri, !options.isOffline else {
             return [.answer(.perform, .failed(StepError(.refused, "Perform without Begin or without an address")))]
         }
         guard evidence.monitor == .connected else {
             return finish(.perform, .failed(StepError(.failed, "the source's monitor was lost before Perform")))
         }
-        switch core.enter(.perform3, owner: "perform") {
+        let starting: Job? = core.job.job == nil ? .out : nil
+        let entered = core.enter(
+            options.protocolVersion == .v2 ? .perform2 : .perform3, owner: "perform", starting: starting)
+        switch entered {
         case .failure(let error):
             return [.answer(.perform, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
             var wanted = ["events", "pause-before-switchover"]
             if options.isTwoWay { wanted.append("return-path") }
+            var parameters = options.parameters
+            if options.isPostcopyPossible {
+                wanted.append("postcopy-ram")
+                parameters += postcopyParameters
+            }
             let commands =
-                [core.configureCapabilities(wanted), core.configureParameters(options.parameters)].compactMap(\.self)
+                [core.configureCapabilities(wanted), core.configureParameters(parameters)].compactMap(\.self)
                 + [.migrate(uri: uri, resume: false)]
             return [phase, .arm(.start, milliseconds: options.deadlines[.start])] + next(commands)
         }
@@ -169,37 +218,46 @@ public struct SourceMachine: Hashable, Sendable {
         return [core.send(first)]
     }
 
-    /// Gives the job back without having migrated: something else went wrong before Perform.
+    /// Gives the job back without having migrated: something else went wrong before Perform. A recovery that cannot go on leaves it as it was.
     public mutating func release() -> [Effect] {
         switch state {
-        case .begun, .idle, .performed:
+        case .begun, .idle, .performed, .unperformed:
             state = .done
             return core.finishJob()
+        case .recovering: return interrupt()
         default: return []
         }
     }
 
     /// Confirm. With `isSuccess` the source's QEMU is ended; otherwise the guest goes on here.
     public mutating func confirm(isSuccess: Bool) -> [Effect] {
+        if !isSuccess, isAway { return confirmInterrupted() }
+        let isResumed = core.job.phase >= .postcopyFailed
+        let wanted: Phase = isSuccess ? isResumed ? .confirmResume : .confirm3 : .confirm3Cancelled
         let phase: Effect
-        switch core.enter(isSuccess ? .confirm3 : .confirm3Cancelled, owner: "confirm") {
+        switch core.enter(wanted, owner: "confirm") {
         case .success(let effect): phase = effect
         case .failure:
             // After a failed Perform the job is over already: continuing a stopped guest is a job of its own.
+            let other: Phase = options.protocolVersion == .v2 ? .perform2 : .confirm3Cancelled
             guard !isSuccess, core.job.job == nil,
-                case .success(let effect) = core.enter(.confirm3Cancelled, owner: "confirm", starting: .out)
+                case .success(let effect) = core.enter(other, owner: "confirm", starting: .out)
             else { return [.answer(.confirm, .failed(StepError(.refused, "Confirm without Perform")))] }
             phase = effect
         }
+        if options.isOffline { return [phase] + finish(.confirm, .done(confirmed)) }
         if evidence.processEnd != nil {
             return [phase] + finish(.confirm, isSuccess ? .done(confirmed) : .failed(gone("Confirm")))
         }
-        if isSuccess {
-            state = .ending(.statistics)
-            return [phase, core.send(.queryMigrate), .arm(.quit, milliseconds: options.deadlines[.quit])]
-        }
+        if isSuccess { return [phase] + end() }
         state = .resuming(.asking)
         return [phase, core.send(.queryStatus), .arm(.resume, milliseconds: options.deadlines[.resume])]
+    }
+
+    /// Ends this QEMU, after a last look at its numbers.
+    mutating func end() -> [Effect] {
+        state = .ending(.statistics)
+        return [core.send(.queryMigrate), .arm(.quit, milliseconds: options.deadlines[.quit])]
     }
 
     // MARK: Observations
@@ -224,8 +282,9 @@ public struct SourceMachine: Hashable, Sendable {
         case .process: return processEnded()
         case .unkillable(let why):
             guard case .ending(.killing) = state else { return [] }
-            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU was not ended: \(why)")))
-        case .event, .greeting: return heard + progress()
+            return finish(endingStep, .failed(StepError(.unproven, "the source's QEMU was not ended: \(why)")))
+        case .event(let event): return heard + notice(event) + progress()
+        case .greeting: return heard + progress()
         }
     }
 
@@ -245,6 +304,10 @@ public struct SourceMachine: Hashable, Sendable {
             if case .refused = reply, command == .migrateCancel {
                 return cancelRefused()
             }
+            if case .refused(_, let text) = reply, command == .startPostcopy {
+                return [.refused(.postcopy, "QEMU refuses: \(text)")]
+            }
+            if command == .queryMigrate, case .asking = handOver { return proof(reply) }
             if command == .queryMigrate, case .migration(let sample) = reply, isCatchingUp {
                 isCatchingUp = false
                 if sample.status == nil, evidence.words.isEmpty {
@@ -255,7 +318,9 @@ public struct SourceMachine: Hashable, Sendable {
         case .cleaning(var cleaning): return cleaned(command, reply, &cleaning)
         case .ending(let ending): return ended(command, ending)
         case .resuming(let resuming): return resumed(command, reply, resuming)
-        case .idle, .begun, .performed, .done: return []
+        case .recovering(let recovering): return recovered(command, reply, recovering)
+        case .performed where command == .queryStatus: return reply == .status(.running) ? alarm() : []
+        case .idle, .begun, .performed, .unperformed, .interrupted, .done: return []
         }
     }
 
@@ -269,6 +334,8 @@ public struct SourceMachine: Hashable, Sendable {
             return stopping.isWanted ? stop() : []
         case .configuring where command.trigger == .configure:
             return clean(StepError(.failed, "the source did not answer \(command.name)"))
+        case .migrating where command == .queryMigrate: return unproven()
+        case .recovering(let recovering): return unanswered(command, recovering)
         case .cleaning(let cleaning):
             guard cleaning.restoring > 0 else {
                 return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
@@ -309,9 +376,11 @@ public struct SourceMachine: Hashable, Sendable {
     mutating func monitorChanged(_ monitor: MonitorState) -> [Effect] {
         guard monitor == .connected else {
             switch state {
-            case .idle, .begun, .done: return []
+            case .idle, .begun, .done, .unperformed, .interrupted: return []
+            case .performed where hasSeenPostcopy: return []
+            case .recovering: return interrupt(because: "the source's monitor was lost")
             case .ending(.quitting) where isQuitHeard, .ending(.killing) where isQuitHeard:
-                return finish(.confirm, .done(confirmed))
+                return finish(endingStep, .done(confirmed))
             default: return [.arm(.sourceMonitor, milliseconds: options.deadlines[.sourceMonitor])]
             }
         }
@@ -322,7 +391,7 @@ public struct SourceMachine: Hashable, Sendable {
         case .configuring(let rest):
             return clean(
                 StepError(.failed, "the source's monitor was lost before `migrate` (\(rest.count) commands were left)"))
-        case .migrating, .performed: return catchUp()
+        case .migrating, .performed, .interrupted: return catchUp()
         case .cleaning(var cleaning):
             cleaning.isYankAsked = false
             cleaning.hasState = false
@@ -333,9 +402,9 @@ public struct SourceMachine: Hashable, Sendable {
             return [.disarm(.sourceMonitor), core.send(.queryStatus)]
         case .beginning: return [.disarm(.sourceMonitor)] + failIfGathering()
         case .ending(.statistics): return [.disarm(.sourceMonitor), core.send(.queryMigrate)]
-        case .ending(.keeping): return finish(.confirm, .failed(notRestored))
+        case .ending(.keeping): return finish(endingStep, .failed(notRestored))
         case .ending: return [.disarm(.sourceMonitor), core.send(.quit)]
-        case .idle, .begun, .done: return []
+        case .idle, .begun, .unperformed, .recovering, .done: return []
         }
     }
 
@@ -350,6 +419,7 @@ public struct SourceMachine: Hashable, Sendable {
         isCatchingUp = true
         // Written is not read: what the old connection took with it may have to be said again.
         isContinued = false
+        if case .asking = handOver { handOver = .due }
         return [.disarm(.sourceMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
     }
 
@@ -358,9 +428,15 @@ public struct SourceMachine: Hashable, Sendable {
         case .beginning: return failBegin("the source's QEMU is gone", kind: .gone)
         case .configuring, .migrating, .cleaning:
             return endPerform(gone("Perform"))
-        case .ending: return finish(.confirm, .done(confirmed))
+        case .ending: return finish(endingStep, .done(confirmed))
         case .resuming: return finish(.confirm, .failed(gone("Confirm")))
-        case .idle, .begun, .performed, .done:
+        case .recovering(let recovering):
+            let step: Step = recovering.isBegin ? .begin : .perform
+            let isAnswered = recovering == .begun
+            state = .done
+            return [.disarm(.begin), .disarm(.start), .disarm(.sourceMonitor)] + core.finishJob()
+                + (isAnswered ? [] : [.answer(step, .failed(gone(step.rawValue)))])
+        case .idle, .begun, .performed, .unperformed, .interrupted, .done:
             return [.disarm(.sourceMonitor)] + core.finishJob()
         }
     }
@@ -374,7 +450,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// Time for a look, where events could have been missed.
     public mutating func tick() -> [Effect] {
-        guard case .migrating = state, evidence.monitor == .connected else { return [] }
+        guard isWatching, evidence.monitor == .connected else { return [] }
         guard core.poll() else { return silent() }
         var effects = [core.send(.queryMigrate)]
         if case .copying = evidence.stage, evidence.events.has(.stopped), evidence.triggers[.hold] == nil {
@@ -396,19 +472,10 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     mutating func progress() -> [Effect] {
-        guard case .migrating = state else { return [] }
+        guard case .migrating = state else { return progressAway() }
         switch evidence.stage {
-        case .completed:
-            state = .performed
-            var cookie = Cookie(attempt: options.attempt)
-            cookie.statistics = statistics
-            var effects: [Effect] = [.persist(.surrendered(attempt: options.attempt))]
-            if let move = try? core.job.setPhase(.perform3Done) { effects.append(.phase(move)) }
-            core.continueJob()
-            return effects + [
-                .answer(.perform, .done(cookie)), .disarm(.start), .disarm(.switchover), .disarm(.cancel),
-                .disarm(.yank),
-            ]
+        case .completed: return surrender()
+        case .postcopy(let stage): return progress(inPostcopy: stage)
         case .held:
             // An abort that found QEMU waiting for us. One cancel is enough, also while it waits behind a reply that does not come.
             if stopping.isWanted { return stopping == .expected || stopping == .interrupted ? stop() : [] }
@@ -428,9 +495,11 @@ public struct SourceMachine: Hashable, Sendable {
                     ending == .cancelled ? .cancelled : .failed,
                     ending == .cancelled ? "cancelled" : "the migration failed" + (text.map { ": \($0)" } ?? "")))
         case .copying, .waiting:
-            guard evidence.events.has(.active), !isStarted, !stopping.isWanted else { return holdIfDue() }
+            guard evidence.events.has(.active), !isStarted, !stopping.isWanted else {
+                return holdIfDue() + postcopyIfDue()
+            }
             isStarted = true
-            return [.disarm(.start)] + holdIfDue()
+            return [.disarm(.start)] + holdIfDue() + postcopyIfDue()
         case .switchover, .stopping:
             // A cancel that meets device state being sent waits behind it; a yank does not.
             guard stopping.isUnheard, hasYank, evidence.events.has(.device) else {
@@ -440,6 +509,31 @@ public struct SourceMachine: Hashable, Sendable {
         default: return []
         }
     }
+
+    /// The guest has left: that goes on record before anybody may let it run elsewhere.
+    mutating func surrender() -> [Effect] {
+        state = .performed
+        handOver = .proven
+        var cookie = Cookie(attempt: options.attempt)
+        cookie.statistics = statistics
+        var effects: [Effect] = isSurrendered ? [] : [.persist(.surrendered(attempt: options.attempt))]
+        isSurrendered = true
+        let done: [Effect] = [
+            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank), .disarm(.handOver),
+        ]
+        if options.protocolVersion == .v2 {
+            // There is no Confirm to wait for, and no way back from here.
+            return effects + done + end()
+        }
+        if core.job.phase < .postcopyFailed, let move = try? core.job.setPhase(.perform3Done) {
+            effects.append(.phase(move))
+        }
+        core.continueJob()
+        return effects + [.answer(.perform, .done(cookie))] + done
+    }
+
+    /// The step that ending the left-over QEMU belongs to.
+    var endingStep: Step { options.protocolVersion == .v2 ? .perform : .confirm }
 
     var statistics: CookieStatistics {
         CookieStatistics(
@@ -462,7 +556,16 @@ public struct SourceMachine: Hashable, Sendable {
             // Only the reply is missing: what was seen meanwhile may be all there is to see.
             return abort("the migration did not start in time") + progress()
         case (.start, .migrating): return abort("the migration did not start in time")
+        case (.switchover, .migrating) where isBeyondRecall:
+            return endPerform(
+                StepError(
+                    .unproven, "the switchover did not end in time, and the destination may have everything by now"))
         case (.switchover, .migrating): return abort("the switchover did not end in time")
+        case (.handOver, .migrating): return handOverTimedOut()
+        case (.begin, .recovering(.asking)): return interrupt(because: "the source did not answer in time")
+        case (.start, .recovering): return interrupt(because: "the source did not answer in time")
+        // In post-copy there is nothing that a cancel could come to.
+        case (.cancel, .migrating) where isPastCancel, (.yank, .migrating) where isPastCancel: return []
         case (.cancel, .migrating):
             // A cancel between STOP and pre-switchover can leave QEMU 7.2 waiting for a continue that names the state it is in.
             let nudge: [Effect] =
@@ -479,8 +582,9 @@ public struct SourceMachine: Hashable, Sendable {
             return (cleaning.isYankAsked ? [core.send(.queryYank)] : [])
                 + (cleaning.hasState ? [] : [core.send(.queryStatus)])
         case (.cleanup, .cleaning(let cleaning)): return finishCleaning(cleaning.error)
-        case (.quit, .ending(.keeping)): return finish(.confirm, .failed(notRestored))
-        case (.quit, .ending(.statistics)) where options.keepsSource: return finish(.confirm, .failed(notRestored))
+        case (.quit, .ending(.keeping)): return finish(endingStep, .failed(notRestored))
+        case (.quit, .ending(.statistics)) where options.keepsSource:
+            return finish(endingStep, .failed(notRestored))
         case (.quit, .ending(.statistics)) where evidence.monitor == .connected:
             state = .ending(.quitting)
             return [core.send(.quit), .arm(.quit, milliseconds: options.deadlines[.quit])]
@@ -488,7 +592,7 @@ public struct SourceMachine: Hashable, Sendable {
             state = .ending(.killing)
             return [.kill(.source), .arm(.quitKill, milliseconds: options.deadlines[.quitKill])]
         case (.quitKill, .ending):
-            return finish(.confirm, .failed(StepError(.unproven, "the source's QEMU was not seen to end")))
+            return finish(endingStep, .failed(StepError(.unproven, "the source's QEMU was not seen to end")))
         case (.resumePoll, .resuming): return [core.send(.queryStatus)]
         case (.resume, .resuming(.restoring)): return finish(.confirm, .failed(notRestored))
         case (.resume, .resuming):
@@ -500,8 +604,10 @@ public struct SourceMachine: Hashable, Sendable {
         // Ending a QEMU has waits of its own, which do without the monitor.
         case (.sourceMonitor, .ending) where !options.keepsSource: return []
         case (.sourceMonitor, .beginning): return failBegin("the source's monitor is lost", kind: .failed)
-        case (.sourceMonitor, .resuming), (.sourceMonitor, .ending):
+        case (.sourceMonitor, .resuming):
             return finish(.confirm, .failed(StepError(.unproven, "the source's monitor is lost")))
+        case (.sourceMonitor, .ending):
+            return finish(endingStep, .failed(StepError(.unproven, "the source's monitor is lost")))
         default: return []
         }
     }

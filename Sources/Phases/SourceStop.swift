@@ -29,14 +29,29 @@ extension SourceMachine {
         var isUnheard: Bool { self >= .expected && self < .cut }
     }
 
-    /// Somebody wants the attempt stopped.
+    /// Somebody wants the attempt stopped. Where there is no way back any more that is said, and nothing is sent.
     public mutating func cancel(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
+        if let why = cancelRefusal { return [.refused(.cancel, why)] }
         core.evidence.note(request: .cancel, origin: origin, sequence: sequence, at: time)
         return stop()
     }
 
     /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
     public mutating func abort() -> [Effect] { abort("the destination could not go on") }
+
+    private var cancelRefusal: String? {
+        if case .postcopy = evidence.stage {
+            return "the guest has left the source in post-copy: neither side has all of its memory, and a cancel would "
+                + "destroy it; interrupt it with pause-postcopy and go on with recover instead"
+        }
+        guard isBeyondRecall else { return nil }
+        return
+            "the guest is being handed over to a destination that nobody watches and that runs it by itself: a cancel "
+            + "now could leave it running twice"
+    }
+
+    /// Whether the destination may run the guest without anybody's word, so that stopping the source's migration proves nothing.
+    var isBeyondRecall: Bool { options.mode == .direct && evidence.triggers.wasSent(.continueSwitchover) }
 
     mutating func abort(_ why: String) -> [Effect] {
         abortReason = abortReason ?? why
@@ -66,11 +81,13 @@ extension SourceMachine {
 
     mutating func stop() -> [Effect] {
         stopping = max(stopping, .wanted)
-        guard case .migrating = state else { return [] }
+        guard case .migrating = state, !isBeyondRecall else { return [] }
         switch evidence.stage {
         case .completed, .ended, .gone: return []
+        case .postcopy(.device), .switchover: return cut()
+        // In post-copy a cancel destroys the guest, and a yank would only interrupt it.
+        case .postcopy: return []
         case .stopping: return watchStopping()
-        case .switchover: return cut()
         default:
             // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
             // Held before the switchover QEMU listens to nothing but a cancel.
@@ -95,6 +112,7 @@ extension SourceMachine {
 
     /// QEMU does not want to hear of a cancel.
     mutating func cancelRefused() -> [Effect] {
+        if case .postcopy = evidence.stage { return [] }
         guard hasYank, evidence.stage == .stopping(.cancelled) || stopping.isWanted else { return [] }
         return yank()
     }

@@ -48,6 +48,8 @@ public struct StepError: Error, Hashable, Sendable, CustomStringConvertible {
         case gone
         /// It could not be found out; nothing is proven.
         case unproven
+        /// A post-copy was interrupted: nothing is decided, the job is kept and waits for a recovery.
+        case interrupted
     }
 
     /// The kind.
@@ -124,6 +126,14 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case quit
     /// A kill to the process's end, on the source.
     case quitKill = "quit-kill"
+    /// Source in post-copy to the proof that the guest may run on the destination.
+    case handOver = "hand-over"
+    /// One side of a post-copy interrupted to the other.
+    case halfPaused = "half-paused"
+    /// A post-copy recovery's way back to post-copy.
+    case recovery
+    /// Destination completed in post-copy to source completed.
+    case completion
     /// A lost source monitor.
     case sourceMonitor = "source-monitor"
     /// A lost destination monitor.
@@ -147,8 +157,9 @@ public struct DeadlineTable: Hashable, Sendable {
         .begin: 10_000, .prepare: 10_000, .start: 30_000, .switchover: 30_000, .cancel: 3_000, .yank: 5_000,
         .cleanup: 10_000, .cleanupPoll: 10, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
         .abandonKill: 5_000, .resume: 10_000, .resumePoll: 10, .quit: 5_000, .quitKill: 5_000,
-        .sourceMonitor: 10_000, .destinationMonitor: 10_000, .peer: 25_000, .restart: 10_000, .repeat: 5_000,
-        .sourcePeer: 25_000, .destinationPeer: 25_000,
+        .handOver: 30_000, .halfPaused: 5_000, .recovery: 30_000, .completion: 30_000, .sourceMonitor: 10_000,
+        .destinationMonitor: 10_000, .peer: 25_000, .restart: 10_000, .repeat: 5_000, .sourcePeer: 25_000,
+        .destinationPeer: 25_000,
     ]
 
     /// The usual waits.

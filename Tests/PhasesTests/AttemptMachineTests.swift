@@ -51,6 +51,8 @@ extension Effect {
         case .answer(let step, .failed): "fail \(step)"
         case .kill(let side): "kill \(side)"
         case .finished: "finished"
+        case .accepted(let step): "accept \(step)"
+        case .refused(let request, _): "refuse \(request.rawValue)"
         case .survey, .publish, .phase, .arm, .disarm: nil
         }
     }

@@ -309,6 +309,7 @@ struct Composition {
             armed[Wait(party: .coordinator, deadline: deadline)] = now + Int64(milliseconds) * 1000
         case .disarm(let deadline): armed[Wait(party: .coordinator, deadline: deadline)] = nil
         case .finished(let result): results.append(result)
+        case .refused: break
         }
         return true
     }
@@ -456,6 +457,8 @@ extension PartyMessage {
         case .ask(let request, _): "ask \(request)"
         case .abort: "abort"
         case .release: "release"
+        case .allowHandOver: "allow hand-over"
+        case .stopAtOnce: "stop at once"
         case .inquire: "inquire"
         case .accepted(let step): "accepted \(step)"
         case .answer(let step, .done, let standing): "done \(step) \(standing.short)"

@@ -254,7 +254,7 @@ struct ScriptedDriver {
             case .finished:
                 isFinished = true
                 endedAt = inputs
-            case .call, .answer, .phase, .persist: break
+            case .call, .accepted, .answer, .refused, .phase, .persist: break
             }
         }
     }
