@@ -137,8 +137,6 @@ public struct PermissionContext: Hashable, Sendable {
     public var isSurrendered = false
     /// Whether a failed attempt's time to tidy up is over, for a QEMU that cannot be asked.
     public var isGraceOver = false
-    /// Whether the destination listens for a recovery, `nil` if nobody knows.
-    public var isRecoveryListening: Bool?
 
     /// Nothing known, nothing proven.
     public init() {}

@@ -47,8 +47,8 @@ extension PermissionTable {
         evidence.triggers[.listen]?.refusal != nil
     }
 
-    static let isListeningAgain = PermissionCondition(name: "status setup after postcopy-paused") { evidence, _ in
-        evidence.words.last?.word == .setup
+    static let isListeningAgain = PermissionCondition(name: "it listens for a recovery") { evidence, _ in
+        evidence.postcopy == .reconnecting
     }
 
     static let isShakingHands = PermissionCondition(name: "status postcopy-recover") { evidence, _ in
@@ -56,7 +56,7 @@ extension PermissionTable {
     }
 
     static let isKnownNotListening = PermissionCondition(name: "the destination does not listen for a recovery") {
-        _, context in context.isRecoveryListening == false
+        _, context in context.other?.postcopy == .paused
     }
 
     /// Seen on the other side, and nothing recorded to the contrary. A `cont` that QEMU refused told nobody.

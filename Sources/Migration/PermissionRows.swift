@@ -223,12 +223,14 @@ extension PermissionTable {
 
     private static let destinationPostcopy: [PermissionRow] =
         pausePostcopy(.destination) + [
-            refuse(
-                .recover, .destination, [.postcopyPaused], releases: .until(7, 0), when: isListeningAgain,
-                because:
-                    "post-copy has lost its channel, and this QEMU listens for a recovery already, which it does once",
-                "Resume on the source"),
             allow(.recover, .destination, [.postcopyPaused]),
+            PermissionRow(
+                act: .trigger(.recover), side: .destination, stages: [.postcopyRecovering], releases: .since(7, 1),
+                condition: isListeningAgain, answer: .allowed),
+            refuse(
+                .recover, .destination, [.postcopyRecovering], when: isListeningAgain,
+                because: "a recovery is listened for already",
+                "Resume on the source; only QEMU 7.1 and later can listen somewhere else instead"),
             refuse(.recover, .destination, [.postcopyRecovering], "Wait: it succeeds, or comes back to paused"),
             refuse(
                 .recover, .destination, [.postcopyActive],
