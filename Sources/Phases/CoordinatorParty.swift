@@ -112,6 +112,10 @@ public struct CoordinatorParty: Hashable, Sendable {
         persist(.answered(step, answer), &work)
         if step == .perform { asked = [] }
         guard result == nil, awaited.isEmpty else { return }
+        if step == .perform, case .done = answer, let error = coordinator.error, error.kind == .unproven {
+            // The side that was given up is there after all, and what it says is proof.
+            coordinator.error = StepError(.failed, error.description)
+        }
         work.actions += coordinator.answered(
             step, answer, source: sourceReport, destination: destinationReport)
     }

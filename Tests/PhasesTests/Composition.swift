@@ -147,6 +147,12 @@ struct Composition {
         check()
     }
 
+    /// Runs until something is so, or nothing more happens.
+    mutating func run(until condition: (Composition) -> Bool) {
+        take(.request(.migrate, .operator))
+        while !condition(self), step() {}
+    }
+
     /// Something happens as soon as something is so.
     mutating func befall(_ happening: Happening, when condition: @escaping (Composition) -> Bool) {
         self.condition = (happening, condition)
@@ -176,7 +182,10 @@ struct Composition {
             letters.append(late.removeFirst().letter)
             return true
         }
-        return timeout()
+        if timeout() { return true }
+        guard let next = events.keys.min() else { return false }
+        for happening in events.removeValue(forKey: next) ?? [] { befall(happening) }
+        return true
     }
 
     /// The next wait that runs out. Repeated calls alone change nothing: they go on for ever.
