@@ -218,7 +218,7 @@ extension MigrationWish {
         self.init(flags: flags)
         transport = options.isOffline ? .tcp : Transport(uri: options.uri)
         suspendsOnTimeout = options.timeoutMilliseconds != nil && options.timeoutAction == .pauseGuest
-        switchesAfterPrecopy = options.postcopy?.afterPasses != nil
+        switchesAfterPrecopy = options.postcopy?.isAfterFirstPass ?? false
         // What is pinned is the guest's and QEMU's own business: nobody here knows of a limit, and RDMA says so by itself.
         hasMemoryLimit = true
     }

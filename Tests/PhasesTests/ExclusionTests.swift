@@ -177,7 +177,7 @@ private let table: [(rule: String, broken: MigrationWish, whole: MigrationWish)]
         var options = MigrateOptions(attempt: "a", uri: "tcp:h:0")
         #expect(MigrationWish(options).flags == [.live, .changeProtection])
         #expect(Exclusions.broken(by: MigrationWish(options)).isEmpty)
-        options.postcopy = PostcopyWish(afterPasses: 1)
+        options.postcopy = PostcopyWish(isAfterFirstPass: true)
         #expect(MigrationWish(options).flags == [.live, .changeProtection, .postcopy])
         #expect(Exclusions.broken(by: MigrationWish(options)).isEmpty)
         options.isPausedIntended = true
