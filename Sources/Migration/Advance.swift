@@ -111,8 +111,8 @@ extension Evidence {
                 .event(.postcopyDevice), .event(.postcopyActive), .event(.postcopyPaused),
                 .event(.postcopyRecoverSetup), .event(.postcopyRecover),
             ],
-            when: { $0.postcopy.stage != nil },
-            stage: { $0.postcopy.stage ?? .copying }),
+            when: { $0.postcopy.stage(on: $0.side) != nil },
+            stage: { $0.postcopy.stage(on: $0.side) ?? .copying }),
         AdvanceRule(
             "a cancel was sent", .stopping(.cancelled), because: [.trigger(.cancel)]
         ) { evidence in

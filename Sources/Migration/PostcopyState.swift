@@ -33,14 +33,16 @@ public enum PostcopyState: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// The stage, `nil` where post-copy does not decide it yet.
-    var stage: Stage? {
+    /// The stage, `nil` where post-copy does not decide it yet. A destination that listens again is still paused:
+    /// nothing recovers before the source comes.
+    func stage(on side: Side) -> Stage? {
         switch self {
         case .off, .requested: nil
         case .device: .postcopy(.device)
         case .active: .postcopy(.active)
         case .paused: .postcopy(.paused)
-        case .reconnecting, .recovering: .postcopy(.recovering)
+        case .reconnecting: .postcopy(side == .source ? .recovering : .paused)
+        case .recovering: .postcopy(.recovering)
         }
     }
 }
