@@ -40,8 +40,6 @@ import Testing
     @Test func whateverIsOutOfOrderIsRefusedAndNoted() {
         let state = LeaseState(driver: "memory", state: "version=1")
         let rows: [(Side?, LeaseAction, Side, String)] = [
-            (.source, .inquire, .destination, "the destination inquired without holding the leases"),
-            (nil, .inquire, .source, "the source inquired without holding the leases"),
             (nil, .release, .source, "the source released without holding the leases"),
             (.source, .release, .destination, "the destination released without holding the leases"),
             (.source, .acquire(state), .destination, "the destination acquired while the source holds the leases"),
@@ -58,6 +56,23 @@ import Testing
             #expect(locks.perform(action, on: side) == .refused(what))
             #expect(locks.holder == holder && locks.version == 1)
             #expect(locks.violations == [.init(side: side, action: action, description: what)])
+        }
+    }
+
+    /// To ask whether one holds the leases is always in order.
+    @Test func inquiring() {
+        for holder in [nil, Side.source, .destination] {
+            for side in Side.allCases {
+                var locks = MemoryLockManager(heldBy: holder)
+                let before = locks
+                let result = locks.perform(.inquire, on: side)
+                #expect(
+                    result
+                        == (holder == side
+                            ? .inquired(LeaseState(driver: "memory", state: "version=1"))
+                            : .refused("the \(side.rawValue) does not hold the leases")))
+                #expect(locks == before)
+            }
         }
     }
 
