@@ -126,6 +126,8 @@ extension Evidence {
         guard row.lastSequence > opened || sent > opened else { return .none }
         if events.has(.completed) { return .tooLate }
         if row.refusal != nil { return .refused }
-        return isFailureFirst ? .late : .honoured
+        // Where neither can be told to be first, QEMU's last word says whether the cancel did it.
+        let isOvertaken = events.has(.failed) && !isCancelFirst
+        return isFailureFirst || isOvertaken ? .late : .honoured
     }
 }
