@@ -135,8 +135,6 @@ public struct PermissionContext: Hashable, Sendable {
     public var isNeverRunProven = false
     /// Whether it is on record that the source gave the guest away (`surrendered`), or follows from Finish having been called.
     public var isSurrendered = false
-    /// Whether a failed attempt's time to tidy up is over, for a QEMU that cannot be asked.
-    public var isGraceOver = false
 
     /// Nothing known, nothing proven.
     public init() {}

@@ -1,12 +1,7 @@
 /// What rows of the permission table ask besides the stage.
 extension PermissionTable {
-    /// `cancelled` is said when all is tidied, `failed` only where `failing` came before it.
-    static let isCleaned = PermissionCondition(name: "QEMU has tidied up") { evidence, context in
-        let events = evidence.events
-        if events.has(.yankGone) || events.has(.cancelled) || context.isGraceOver { return true }
-        if events.has(.failed), events.has(.failing) { return true }
-        // A `migrate` refused at once has touched nothing.
-        return evidence.words.isEmpty && evidence.triggers[.migrate]?.refusal != nil
+    static let isCleaned = PermissionCondition(name: "QEMU was seen to have tidied up") { evidence, _ in
+        evidence.isCleaned
     }
 
     static let isIncoming = PermissionCondition(name: "run state inmigrate") { evidence, _ in

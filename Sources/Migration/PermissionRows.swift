@@ -15,8 +15,8 @@ extension PermissionTable {
         allow(.configure, .source, [.idle, .completed]),
         allow(.configure, .source, [.ended], when: isCleaned),
         refuse(
-            .configure, .source, [.ended], because: "QEMU is still tidying up after the attempt",
-            "Wait until query-yank lists no migration any more"),
+            .configure, .source, [.ended], because: "QEMU may still be tidying up after the attempt",
+            "Ask query-yank until it lists no migration, and query-status"),
         refuse(
             .configure, .source, [],
             "Capabilities can be changed when the migration is over; parameters can be changed now"),
@@ -43,8 +43,8 @@ extension PermissionTable {
         allow(.migrate, .source, [.idle]),
         allow(.migrate, .source, [.ended], when: isCleaned),
         refuse(
-            .migrate, .source, [.ended], because: "QEMU is still tidying up after the attempt",
-            "Wait until query-yank lists no migration any more, then try again"),
+            .migrate, .source, [.ended], because: "QEMU may still be tidying up after the attempt",
+            "Ask query-yank until it lists no migration, and query-status; then try again"),
         allow(.migrate, .source, [.completed], when: isRunning),
         refuse(
             .migrate, .source, [.completed],
