@@ -19,6 +19,8 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
     case lost = 15
     /// The guest shut itself down on the way.
     case ended = 16
+    /// A driving replay went another way than its recording.
+    case diverged = 17
     /// The command line is wrong.
     case usage = 64
     /// A trace or document cannot be read.
@@ -39,6 +41,7 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
         case .undecided: "undecided: the source is stopped, the destination may run"
         case .lost: "the guest is lost"
         case .ended: "the guest shut itself down on the way"
+        case .diverged: "a driving replay went another way than its recording"
         case .usage: "usage"
         case .data: "unreadable trace or document"
         case .internal: "internal error"

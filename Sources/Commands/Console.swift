@@ -14,6 +14,24 @@ enum Console {
     /// Text without a line feed to standard error.
     static func draw(_ text: String) { write(text, to: STDERR_FILENO) }
 
+    /// Text of a peer's with nothing in it that steers a terminal, but line feeds.
+    static func safe(_ text: String) -> String {
+        String(
+            text.map { character in
+                let isSafe =
+                    character == "\n"
+                    || character.unicodeScalars.allSatisfy { scalar in
+                        switch scalar.properties.generalCategory {
+                        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse,
+                            .unassigned:
+                            false
+                        default: true
+                        }
+                    }
+                return isSafe ? character : "\u{FFFD}"
+            })
+    }
+
     private static func write(_ text: String, to descriptor: CInt) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {

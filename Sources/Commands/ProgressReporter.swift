@@ -143,20 +143,9 @@ struct JSONReporter {
     }
 
     private static func object(_ result: AttemptResult) -> JSONObject {
-        var object: JSONObject = [
-            "outcome": .string(result.word.rawValue), "guest": .string(result.place.rawValue),
-            "cancel": .string(result.cancel.rawValue),
-            "exit": .integer(Int64(CommandOutcome(result.word, hasProblems: !result.problems.isEmpty).rawValue)),
-        ]
-        if let isRunning = result.isRunning { object["running"] = .bool(isRunning) }
-        if let error = result.error { object["error"] = .string(error) }
-        if !result.problems.isEmpty { object["problems"] = .array(result.problems.map { .string($0) }) }
-        func add(_ key: String, _ value: Int64?) { if let value { object[key] = .integer(value) } }
-        add("totalMilliseconds", result.statistics.totalMilliseconds)
-        add("downtimeMilliseconds", result.statistics.downtimeMilliseconds)
-        add("transferredBytes", result.statistics.transferredBytes)
-        add("pauseMicroseconds", result.pauseMicroseconds)
-        add("ownGapMicroseconds", result.ownGapMicroseconds)
+        var object = result.json.object ?? [:]
+        object["exit"] = .integer(
+            Int64(CommandOutcome(result.word, hasProblems: !result.problems.isEmpty).rawValue))
         return object
     }
 }

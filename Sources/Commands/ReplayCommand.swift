@@ -12,10 +12,17 @@ public struct ReplayCommand: ParsableCommand {
         discussion: """
             Reads traces of its own and of others. Phases that no controller recorded are inferred and marked so. \
             `-` reads standard input.
+
+            With --drive nothing is told: what was said to Godwit in a trace of its own is said to it again, and what it \
+            decides now is compared with what it did then. The first difference is shown, and the exit code is \
+            \(CommandOutcome.diverged.rawValue).
             """)
 
     @Option(name: .long, help: "Output: text (a story), or json (one object for each trace).")
     var format: OutputFormat = .text
+
+    @Flag(name: .long, help: "Decide everything anew and compare: does this version act as the recording did?")
+    var drive = false
 
     @Flag(name: .long, help: "Skip lines that cannot be read, and count them.")
     var lenient = false
@@ -28,6 +35,7 @@ public struct ReplayCommand: ParsableCommand {
 
     /// Replays each file; one that cannot be read is told and does not stop the others.
     public func run() throws {
+        if drive { return try driveAll() }
         var isAllRead = true
         for (index, file) in files.enumerated() {
             do throws(TraceError) {
@@ -43,6 +51,23 @@ public struct ReplayCommand: ParsableCommand {
             }
         }
         if !isAllRead { throw CommandOutcome.data.exitCode }
+    }
+
+    /// Drives each file. A difference counts for more than a file that cannot be read or driven.
+    private func driveAll() throws {
+        var outcome: CommandOutcome?
+        for file in files {
+            do {
+                let report = try DriveReport.drive(path: file, lenient: lenient)
+                Console.print(format == .json ? report.json.text() : Console.safe(report.text))
+                report.warnings.forEach { Console.note("godwit: warning: \($0)") }
+                if report.divergence != nil { outcome = .diverged }
+            } catch {
+                outcome = outcome ?? .data
+                Console.note("godwit: \(error)")
+            }
+        }
+        if let outcome { throw outcome.exitCode }
     }
 
     /// Prints the story of a trace while it is being read.

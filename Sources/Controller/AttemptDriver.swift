@@ -107,8 +107,9 @@ final class AttemptDriver {
         ticker = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
             guard let self, !isOver else { return }
             tick(after: 500)
-            // Not a record: it changes nothing but what is asked next, and that is recorded.
-            enqueue(.tick, sequence: journal.lastSequence, at: journal.now)
+            let time = journal.now
+            let sequence = journal.record("timeout", nil, .string(Deadline.tickName), at: time)
+            enqueue(.tick, sequence: sequence, at: time)
         }
     }
 
@@ -134,6 +135,19 @@ final class AttemptDriver {
                 rehearse(.toContinue)
                 rehearse(.toRun)
             }
+        }
+    }
+
+    /// What a QEMU is made of was read, or why it could not be.
+    func surveyed(_ side: Side, _ outcome: Result<Survey, SurveyError>) {
+        let time = journal.now
+        switch outcome {
+        case .success(let survey):
+            let sequence = journal.record("survey", side, survey.json, at: time)
+            enqueue(.surveyed(side, survey), sequence: sequence, at: time)
+        case .failure(let error):
+            let sequence = journal.record("survey", side, ["failed": .string(error.description)], at: time)
+            enqueue(.surveyFailed(side, error.description), sequence: sequence, at: time)
         }
     }
 
@@ -231,7 +245,9 @@ final class AttemptDriver {
         case .kill(let side):
             if isFlushDue { flush() }
             kill(side)
-        case .finished(let result): finish(result)
+        case .finished(let result):
+            journal.record("result", nil, result.json, at: journal.now)
+            finish(result)
         }
     }
 
@@ -239,17 +255,14 @@ final class AttemptDriver {
         timers[deadline]?.cancel()
         if !deadline.isPoll {
             journal.record(
-                "arm", nil, ["deadline": .string(deadline.rawValue), "milliseconds": .integer(Int64(milliseconds))],
-                at: journal.now)
+                "arm", nil, deadline.armJSON(milliseconds: milliseconds), at: journal.now)
         }
         timers[deadline] = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(milliseconds))) {
             [weak self] in
             guard let self else { return }
             timers[deadline] = nil
             let time = journal.now
-            let sequence =
-                deadline.isPoll
-                ? journal.lastSequence : journal.record("timeout", nil, .string(deadline.rawValue), at: time)
+            let sequence = journal.record("timeout", nil, .string(deadline.rawValue), at: time)
             enqueue(.timeout(deadline), sequence: sequence, at: time)
         }
     }
@@ -372,21 +385,6 @@ final class AttemptDriver {
         told = []
         if let socket = configuration.temporarySocket { unlink(socket) }
     }
-}
-
-extension Effect {
-    /// Whether it does something to a QEMU, or must be written before such an act. The guest may stand still until it is done.
-    fileprivate var isAct: Bool {
-        switch self {
-        case .send, .persist, .kill: true
-        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .finished: false
-        }
-    }
-}
-
-extension Deadline {
-    /// Whether it is only the next look, of which there can be hundreds.
-    var isPoll: Bool { self == .cleanupPoll || self == .runPoll || self == .resumePoll }
 }
 
 extension AttemptMachine {

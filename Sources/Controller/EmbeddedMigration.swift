@@ -2,6 +2,7 @@ internal import Glibc
 import JSONC
 public import Logging
 public import Migration
+import MigrationQMP
 public import NIOCore
 public import Phases
 import QMP
@@ -135,7 +136,7 @@ public final class EmbeddedMigration: Sendable {
         let header = TraceHeader(
             recorded: Clock.timestamp, recorder: "godwit \(Version.current)", role: .coordinator,
             title: "migration of \(configuration.source) to \(configuration.destination)",
-            other: ["attempt": .string(configuration.options.attempt)])
+            other: ["attempt": .string(configuration.options.attempt), "options": configuration.options.json])
         do throws(TraceError) {
             return try Journal(path: path, replacing: configuration.replacesTrace, header: header)
         } catch {

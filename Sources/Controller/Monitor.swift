@@ -115,7 +115,7 @@ final class Monitor: QMPObserver {
     }
 
     private func ask(_ query: SurveyWalk.Query, _ features: KnownFeatures) {
-        submit(query.request, command: nil) { [unowned self] result, sequence, time in
+        submit(query.request, command: nil) { [unowned self] result, _, _ in
             // That it is lost is a fact of its own, which comes next and must not come late.
             if case .failure(let error) = result, error.code == .closed { return }
             guard let next = walk?.answered(query, result) else { return }
@@ -124,20 +124,19 @@ final class Monitor: QMPObserver {
             let learned = walk?.learnedFeatures
             walk = nil
             switch outcome {
-            case .success(let survey): surveyed(survey, features, sequence, time)
-            case .failure(let error):
-                driver.enqueue(.surveyFailed(side, error.description), sequence: sequence, at: time)
+            case .success(let survey): surveyed(survey, features)
+            case .failure: driver.surveyed(side, outcome)
             }
             if let learned { features.learned(learned, of: binary) }
         }
     }
 
-    private func surveyed(_ survey: Survey, _ features: KnownFeatures, _ sequence: Int, _ time: Instant) {
+    private func surveyed(_ survey: Survey, _ features: KnownFeatures) {
         var survey = survey
         survey.isProcessWatched = identity?.hasEnded != nil
         survey.description.commandLine = identity?.commandLine.map(Secrets.masking)
         guard borrowsFeatures else {
-            driver.enqueue(.surveyed(side, survey), sequence: sequence, at: time)
+            driver.surveyed(side, .success(survey))
             return
         }
         features.whenKnown(binary) { [weak self] found in
@@ -145,8 +144,7 @@ final class Monitor: QMPObserver {
             survey.features.hasExitOnError = found.hasExitOnError
             survey.features.hasYank = found.hasYank
             survey.features.hasPostcopyDevice = found.hasPostcopyDevice
-            let now = driver.journal.now
-            driver.enqueue(.surveyed(side, survey), sequence: driver.journal.lastSequence, at: now)
+            driver.surveyed(side, .success(survey))
         }
     }
 

@@ -75,3 +75,32 @@ extension JournalRecord {
         }
     }
 }
+
+extension Deadline {
+    /// Whether it is only the next look, of which there can be hundreds. That it runs out is recorded, that it begins and is over is not.
+    public var isPoll: Bool { self == .cleanupPoll || self == .runPoll || self == .resumePoll }
+
+    /// The value of an `arm` record.
+    public func armJSON(milliseconds: Int) -> JSONValue {
+        ["deadline": .string(rawValue), "milliseconds": .integer(Int64(milliseconds))]
+    }
+
+    /// The name under which the regular look at both QEMUs is recorded.
+    public static let tickName = "tick"
+
+    /// Whether a `timeout` record only tells of a look.
+    public static func isLook(named name: String) -> Bool {
+        name == tickName || Deadline(rawValue: name)?.isPoll ?? false
+    }
+}
+
+extension Effect {
+    /// Whether it does something to a QEMU, or must be written before such an act. The guest may stand still until it is done, so a driver
+    /// carries these out before the others.
+    public var isAct: Bool {
+        switch self {
+        case .send, .persist, .kill: true
+        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .finished: false
+        }
+    }
+}

@@ -33,7 +33,7 @@ public enum QMPMessage: Hashable, Sendable {
     }
 
     /// The numeric id that a reply ends with (`"id": 7}`, as QEMU renders it), found without parsing the rest.
-    static func trailingID(_ line: UnsafeRawBufferPointer) -> UInt64? {
+    public static func trailingID(_ line: UnsafeRawBufferPointer) -> UInt64? {
         var end = line.count
         func skipSpaces() {
             while end > 0, [0x20, 0x09, 0x0A, 0x0D].contains(line[end - 1]) { end -= 1 }

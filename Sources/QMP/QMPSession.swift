@@ -123,7 +123,8 @@ public struct QMPSession<Token> {
     private var descriptorsInFlight = 0
 
     /// A session that is not connected yet.
-    public init(timeouts: QMPTimeouts = QMPTimeouts(), inBandLimit: Int = 7, wantsOutOfBand: Bool = true) {
+    public init(timeouts: QMPTimeouts = QMPTimeouts(), inBandLimit: Int = QMPLimits.inBand, wantsOutOfBand: Bool = true)
+    {
         self.timeouts = timeouts
         self.inBandLimit = max(1, inBandLimit)
         self.wantsOutOfBand = wantsOutOfBand

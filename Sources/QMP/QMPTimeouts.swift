@@ -14,6 +14,12 @@ public enum QMPCommandKind: Hashable, Sendable, CaseIterable {
     case schema
 }
 
+/// How much a session may have under way.
+public enum QMPLimits {
+    /// In-band commands without an answer; with eight QEMU stops reading the socket.
+    public static let inBand = 7
+}
+
 /// How long each step of a session may take.
 public struct QMPTimeouts: Hashable, Sendable {
     /// From the connection to the greeting. A free monitor greets within milliseconds, a busy one never.

@@ -10,7 +10,7 @@ public struct QMPConfiguration: Hashable, Sendable {
     /// The deepest nesting accepted; QEMU's own limit is 1024.
     public var maximumDepth = 1024
     /// In-band commands in flight; with eight QEMU stops reading the socket.
-    public var inBandLimit = 7
+    public var inBandLimit = QMPLimits.inBand
     /// Enable out-of-band execution when it is offered.
     public var wantsOutOfBand = true
     /// How long to wait for a socket that is not there yet, or that nobody listens on yet. Nil: not at all.

@@ -71,13 +71,15 @@ public struct Observer {
         case .refused: observe(.note("this attempt is refused for ever"), .destination)
         case .surrendered: observe(.note("the guest was given away"), .source)
         case .kill(let value): observe(.note("kill \(value.text())"), side)
-        case .timeout(let name): observe(.note("the wait '\(name)' ran out"), side)
+        case .timeout(let name):
+            // Of looks there can be hundreds, and what is looked at is told.
+            if !Deadline.isLook(named: name) { observe(.note("the wait '\(name)' ran out"), side) }
         case .peer(let word): observe(.note("peer \(word)"), side)
         case .restarted: observe(.note("a new process took the journal up"), side)
         case .call(let value): observe(.note("\(value["step"]?.string ?? "a step") is entered"), side)
         case .answer(let value): answer(value, side)
         case .mark(let text): observe(.note(text), side)
-        case .fds, .arm, .disarm, .intent, .saved, .lease, .unknown: break
+        case .fds, .arm, .disarm, .survey, .intent, .saved, .lease, .result, .unknown: break
         }
         noticePhases()
         noticeStatus()

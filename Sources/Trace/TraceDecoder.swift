@@ -86,6 +86,7 @@ enum TraceDecoder {
         case "arm": .arm(value.value())
         case "disarm": .disarm(value.value())
         case "restarted": .restarted(value.value())
+        case "survey": .survey(value.value())
         case "intent": .intent(value.value())
         case "saved": .saved(value.value())
         case "run": .run(try string(value, key))
@@ -95,6 +96,7 @@ enum TraceDecoder {
         case "lease": .lease(value.value())
         case "phase": .phase(value.value())
         case "status": .status(value.value())
+        case "result": .result(value.value())
         case "mark": .mark(try string(value, key))
         default: nil
         }

@@ -136,6 +136,8 @@ public enum TraceMember: Sendable, Hashable {
     case disarm(JSONValue)
     /// A new process took the journal up.
     case restarted(JSONValue)
+    /// What was read of a QEMU before anything was asked of it, or `failed` and why.
+    case survey(JSONValue)
     /// An effect, written before its bytes leave.
     case intent(JSONValue)
     /// What must be put back.
@@ -154,6 +156,8 @@ public enum TraceMember: Sendable, Hashable {
     case phase(JSONValue)
     /// The published status changed.
     case status(JSONValue)
+    /// How the attempt ended; the last record of one that came to its end.
+    case result(JSONValue)
     /// A note for the reader.
     case mark(String)
     /// A member that this version does not know.
@@ -176,6 +180,7 @@ public enum TraceMember: Sendable, Hashable {
         case .arm: "arm"
         case .disarm: "disarm"
         case .restarted: "restarted"
+        case .survey: "survey"
         case .intent: "intent"
         case .saved: "saved"
         case .run: "run"
@@ -185,6 +190,7 @@ public enum TraceMember: Sendable, Hashable {
         case .lease: "lease"
         case .phase: "phase"
         case .status: "status"
+        case .result: "result"
         case .mark: "mark"
         case .unknown(let name, _): name
         }
@@ -194,8 +200,9 @@ public enum TraceMember: Sendable, Hashable {
     public var value: JSONValue {
         switch self {
         case .recv(let value), .send(let value), .request(let value), .call(let value), .answer(let value),
-            .arm(let value), .disarm(let value), .restarted(let value), .intent(let value), .saved(let value),
-            .kill(let value), .lease(let value), .phase(let value), .status(let value), .unknown(_, let value):
+            .arm(let value), .disarm(let value), .restarted(let value), .survey(let value), .intent(let value),
+            .saved(let value), .kill(let value), .lease(let value), .phase(let value), .status(let value),
+            .result(let value), .unknown(_, let value):
             value
         case .monitor(let text), .peer(let text), .timeout(let text), .run(let text), .refused(let text),
             .surrendered(let text), .mark(let text):

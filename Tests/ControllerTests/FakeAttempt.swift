@@ -6,6 +6,7 @@ import NIOPosix
 import Phases
 import QMP
 import QMPTransport
+import Replay
 import Synchronization
 import Testing
 import Trace
@@ -30,6 +31,8 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
     struct Outcome: Sendable {
         var result: AttemptResult
         var network: FakeNetwork
+        /// The trace, decided anew.
+        var driven: DriveReport
     }
 
     /// Waits that let a test end.
@@ -92,7 +95,8 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
         } catch is Hung {
             throw Hung(trace: Self.lastLines("\(directory)/trace"))
         }
-        return Outcome(result: result, network: server.inspect { $0 })
+        return Outcome(
+            result: result, network: server.inspect { $0 }, driven: try DriveReport.drive(path: "\(directory)/trace"))
     }
 
     /// The attempt never ended.
@@ -155,6 +159,10 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
         #expect(!network.ranTwice, what)
         #expect(result.word.isEnd, what)
         Self.checkOrder(network.history, what)
+        // Whatever the fakes did: what was decided about it is decided again.
+        #expect(outcome.driven.divergence == nil, "\(what)\n\(outcome.driven.text)")
+        #expect(outcome.driven.isComplete, what)
+        #expect(outcome.driven.status == result.word, what)
 
         let source = network.fakes[0]
         let destination = network.fakes[1]

@@ -1,0 +1,69 @@
+#!/bin/sh
+# Records the traces in driven/ anew, with real QEMUs that run nothing but their firmware:
+#   Fixtures/record.sh [path of godwit]
+# To be done when a change of what Godwit does is wanted; `godwit replay --drive` says which trace it concerns.
+set -eu
+godwit=$(realpath "${1:-.build/debug/godwit}")
+here=$(realpath "$(dirname "$0")")
+lab=$(mktemp -d /tmp/record-XXXXXX)
+export GODWIT_CACHE_DIR="$lab/cache" GODWIT_STATE_DIR="$lab/state"
+trap 'kill $(cat "$lab"/*.pid 2>/dev/null) 2>/dev/null || true; rm -rf "$lab"' EXIT
+machine="-machine pc,accel=tcg -nodefaults -display none -m 32 -no-reboot -name fixture"
+
+# start NAME ARGUMENTS: a QEMU whose human monitor reads from a pipe.
+start() {
+    qemu=$1; shift
+    rm -f "$lab/$qemu".*
+    mkfifo "$lab/$qemu.monitor"
+    qemu-system-x86_64 $machine -qmp "unix:$lab/$qemu.qmp,server=on,wait=off" -pidfile "$lab/$qemu.pid" \
+        -monitor stdio "$@" <>"$lab/$qemu.monitor" >"$lab/$qemu.log" 2>&1 &
+    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        test -S "$lab/$qemu.qmp" && test -s "$lab/$qemu.pid" && return
+        sleep 0.1
+    done
+    echo 'QEMU did not start:' >&2; cat "$lab/$qemu.log" >&2; exit 1
+}
+
+# case NAME EXIT-CODE WORD-TO-WAIT-FOR COMMAND OPTIONS: a migration, with a command run once its trace holds the word.
+case_() {
+    name=$1 code=$2 word=$3 act=$4; shift 4
+    start source $source_options
+    start destination -S -incoming defer $destination_options
+    "$godwit" migrate --source "$lab/source.qmp" --destination "$lab/destination.qmp" --quiet \
+        --trace "$lab/$name.qmptrace" "$@" >"$lab/out" 2>&1 &
+    pid=$!
+    if test -n "$word"; then
+        while ! grep -q -e "$word" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done
+        eval "$act"
+    fi
+    wait $pid && status=0 || status=$?
+    kill $(cat "$lab"/*.pid 2>/dev/null) 2>/dev/null || true
+    wait 2>/dev/null || true
+    rm -f "$lab"/*.pid
+    if test "$status" != "$code"; then echo "$name: exit code $status, not $code" >&2; cat "$lab/out" >&2; exit 1; fi
+    if test "$name" != warm-up; then
+        sed "s,$lab,/run/lab,g" "$lab/$name.qmptrace" >"$here/driven/$name.qmptrace"
+        echo "$name"
+    fi
+}
+
+copying='"status":"copying"'
+source_options= destination_options=
+case_ warm-up 0 '' ''
+case_ completed 0 '' ''
+case_ completed-paused 0 '' '' --paused --keep-source
+case_ cancelled 11 "$copying" 'kill -INT $pid' --bandwidth 64KiB
+case_ cancelled-timeout 11 '' '' --bandwidth 64KiB --timeout 700ms
+case_ completed-paused-by-timeout 0 '' '' --bandwidth 256KiB --downtime-limit 1ms --timeout 700ms --timeout-action pause-guest
+case_ failed-destination-killed 10 "$copying" 'kill -KILL $(cat "$lab/destination.pid")' --bandwidth 64KiB
+case_ lost-source-killed 15 "$copying" 'kill -KILL $(cat "$lab/source.pid")' --bandwidth 64KiB
+# A boot sector that waits for a second by the BIOS clock and then powers the machine off by ACPI.
+printf '\061\300\216\330\213\036\154\004\373\364\241\154\004\051\330\203\370\022\162\365\272\004\006\270\000\040\357\353\376' >"$lab/boot.img"
+truncate -s 510 "$lab/boot.img"
+printf '\125\252' >>"$lab/boot.img"
+source_options="-drive file=$lab/boot.img,if=floppy,format=raw,readonly=on -boot a"
+destination_options=$source_options
+case_ ended-guest-shutdown 16 '' '' --bandwidth 64KiB
+source_options=
+destination_options='-device virtio-rng-pci'
+case_ failed-other-device 10 '' ''
