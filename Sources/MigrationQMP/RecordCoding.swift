@@ -8,7 +8,10 @@ extension PublishedStatus {
         var object: JSONObject = ["status": .string(word.rawValue), "stopping": .string(stopping.rawValue)]
         if let qemu { object["qemu"] = .string(qemu.rawValue) }
         if basis != .both { object["basis"] = .string(basis.rawValue) }
-        object["reason"] = .array(reasons.map { .integer(Int64($0.sequence)) })
+        // One record can be several reasons.
+        var records: [Int] = []
+        for reason in reasons where records.last != reason.sequence { records.append(reason.sequence) }
+        object["reason"] = .array(records.map { .integer(Int64($0)) })
         return .object(object)
     }
 }
