@@ -21,7 +21,7 @@ extension MigrateOptions {
         object["offline"] = .bool(isOffline)
         if let postcopy {
             var wish: JSONObject = [:]
-            if let passes = postcopy.afterPasses { wish["after-passes"] = .integer(Int64(passes)) }
+            wish["after-first-pass"] = .bool(postcopy.isAfterFirstPass)
             if let bytes = postcopy.bytesPerSecond { wish["bytes-per-second"] = .integer(bytes) }
             object["postcopy"] = .object(wish)
         }
@@ -56,7 +56,7 @@ extension MigrateOptions {
         isOffline = reader.object["offline"]?.bool ?? isOffline
         if let wish = reader.object["postcopy"] {
             postcopy = PostcopyWish(
-                afterPasses: wish["after-passes"]?.int64.map { Int(clamping: $0) },
+                isAfterFirstPass: wish["after-first-pass"]?.bool ?? false,
                 bytesPerSecond: wish["bytes-per-second"]?.int64)
         }
         isPostcopyResume = reader.object["postcopy-resume"]?.bool ?? isPostcopyResume
