@@ -223,14 +223,11 @@ extension PermissionTable {
 
     private static let destinationPostcopy: [PermissionRow] =
         pausePostcopy(.destination) + [
-            allow(.recover, .destination, [.postcopyPaused]),
-            PermissionRow(
-                act: .trigger(.recover), side: .destination, stages: [.postcopyRecovering], releases: .since(7, 1),
-                condition: isListeningAgain, answer: .allowed),
             refuse(
-                .recover, .destination, [.postcopyRecovering], when: isListeningAgain,
-                because: "a recovery is listened for already",
-                "Resume on the source; only QEMU 7.1 and later can listen somewhere else instead"),
+                .recover, .destination, [.postcopyPaused], releases: .until(7, 0), when: isListeningAgain,
+                because: "a recovery is listened for already, and this QEMU cannot listen somewhere else instead",
+                "Resume on the source"),
+            allow(.recover, .destination, [.postcopyPaused]),
             refuse(.recover, .destination, [.postcopyRecovering], "Wait: it succeeds, or comes back to paused"),
             refuse(
                 .recover, .destination, [.postcopyActive],
