@@ -98,6 +98,7 @@ extension SideParty: CanonicalForm {
         destination?.emptyTexts()
         told?.canonicalise(ranks)
         told?.serial = 0
+        recovery = nil
         ledger.emptyTexts()
     }
 }

@@ -151,6 +151,8 @@ public struct Cookie: Hashable, Sendable {
     public var isRunIntended: Bool?
     /// Confirm: whether the guest has arrived; `nil` in every other step.
     public var isSuccess: Bool?
+    /// How many recoveries of a post-copy were begun before this step: a step of an earlier one that comes late is told by it. `nil` before the first.
+    public var recovery: Int?
     /// Numbers.
     public var statistics: CookieStatistics?
     /// Parts that a reader must know or refuse and that this version does not know; those that it does know follow from what is there.

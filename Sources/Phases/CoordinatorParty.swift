@@ -87,6 +87,8 @@ public struct CoordinatorParty: Hashable, Sendable {
         case .answer(let step, let result, let standing):
             guard step.side == side else { return }
             note(standing, of: side, &work)
+            // What a recovery's step was answered tells nothing of the same step in the next one.
+            guard standing.recoveries >= ledger.recoveries else { return }
             answered(step, result, &work)
         case .accepted, .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire: break
         }
@@ -206,6 +208,8 @@ public struct CoordinatorParty: Hashable, Sendable {
         case .call(let step, let cookie):
             var cookie = cookie
             if step == .confirm { cookie.isSuccess = coordinator.isConfirmOfSuccess }
+            let recovery = ledger.recoveries + (step == .begin && ledger.hasCalled(.begin) ? 1 : 0)
+            cookie.recovery = recovery > 0 ? recovery : nil
             persist(.called(step, cookie), &work)
             work.effects.append(.message(to: step.side, .call(step, cookie)))
         case .cancel(let origin): ask(.ask(.cancel, origin), &work)

@@ -76,12 +76,10 @@ extension CoordinatorParty {
         var new = Coordinator(options: options)
         new.cancelOrigin = ledger.origin(of: .cancel)
         new.wasPausedOnTheWay = source?.wasPausedOnTheWay ?? false
-        if case .done(let cookie)? = ledger.answers[.prepare] { new.prepared = cookie }
-        if case .done(let cookie)? = ledger.answers[.perform] {
-            new.performed = cookie
-            new.statistics = cookie.statistics ?? CookieStatistics()
-        }
-        for step in [Step.begin, .prepare, .perform, .finish] {
+        new.prepared = ledger.prepared
+        new.performed = ledger.performed
+        new.statistics = ledger.performed?.statistics ?? CookieStatistics()
+        for step in [Step.dumpXML, .begin, .prepare, .perform, .finish] {
             if case .failed(let why)? = ledger.answers[step] { new.error = new.error ?? why }
         }
         if ledger.hasCalled(.abandon) {
@@ -97,6 +95,8 @@ extension CoordinatorParty {
         }
         new.isPerforming = ledger.isOutstanding(.perform)
         new.isFinishing = ledger.isOutstanding(.finish)
+        new.postcopy.isEntered = ledger.recoveries > 0 || isInterrupted
+        new.postcopy.isResume = ledger.recoveries > 0 && !isInterrupted && ledger.answers[.finish] == nil
         new.state = state(new)
         new.isResumeTried = new.state == .resuming
         coordinator = new
@@ -110,10 +110,19 @@ extension CoordinatorParty {
     private func state(_ new: Coordinator) -> Coordinator.State {
         if let confirm = ledger.cookie(of: .confirm) { return confirm.isSuccess ?? false ? .confirming : .resuming }
         if ledger.hasCalled(.abandon), !new.isPerforming { return .unwinding }
+        if isInterrupted { return .interrupted }
         if ledger.hasCalled(.finish) { return .finishing }
         if ledger.hasCalled(.perform) { return .performing }
         if ledger.hasCalled(.prepare) { return .preparing }
-        return ledger.hasCalled(.begin) ? .beginning : .idle
+        return ledger.calls.isEmpty ? .idle : .beginning
+    }
+
+    /// The last step that was answered told of an interrupted post-copy, or of a recovery that failed.
+    private var isInterrupted: Bool {
+        ledger.calls.contains { call in
+            guard case .failed(let why)? = ledger.answers[call.step] else { return false }
+            return why.kind == .interrupted || ledger.recoveries > 0 && call.step != .confirm
+        }
     }
 
     /// What follows from the last answer and was not called yet.
@@ -128,6 +137,7 @@ extension CoordinatorParty {
             return coordinator.answered(
                 .finish, .done(Cookie(attempt: options.attempt)), source: sourceReport, destination: destinationReport)
         }
+        if coordinator.state == .interrupted { return [] }
         if coordinator.state == .unwinding, last != .confirm {
             return coordinator.settle(sourceReport, destinationReport)
         }

@@ -55,7 +55,7 @@ extension DestinationMachine {
             // QEMU gave up, and what had not arrived is nowhere else that it could come from.
             state = .done
             return [.disarm(.destinationMonitor)] + core.finishJob() + [
-                .answer(.finish, .failed(StepError(.failed, "the destination's QEMU gave the post-copy up" + text)))
+                .answer(.finish, .failed(StepError(.gone, "the destination's QEMU gave the post-copy up" + text)))
             ]
         case (.interrupted(let cookie), .completed): return completeUnattended(cookie)
         default: return []

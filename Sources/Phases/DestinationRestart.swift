@@ -7,6 +7,7 @@ extension DestinationMachine {
         if ledger.phase != .none { core.job = JobMachine(side: .destination, restoring: ledger.phase) }
         guard ledger.intents.contains(.listen) else { return }
         hasListened = true
+        recoveries = ledger.recoveries
         core.evidence.note(
             sent: .migrateIncoming(uri: options.uri, exitOnError: nil), origin: .controller, sequence: sequence,
             at: time)
@@ -32,12 +33,11 @@ extension DestinationMachine {
             case .finish2, .finish3: state = .arriving(finish)
             default: state = .done
             }
-            let effects = state == .done ? core.finishJob() : processEnded()
-            return effects
+            return state == .done ? core.finishJob() : processEnded()
         case .refuse: return abandon()
         case .listen:
             state = .prepared(prepared)
-            return []
+            return progress()
         case .arrive:
             own()
             state = .arriving(finish)
@@ -50,7 +50,12 @@ extension DestinationMachine {
             let isIntended = finish.isRunIntended ?? true
             let again: [Effect] = isIntended && evidence.isRunning != true ? [core.send(.cont)] : []
             return again + [core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run])]
-        case .unattended, .complete, .awaitRecovery, .tidy, .adopt, .surrender, .wait, .resume, .end:
+        case .unattended, .complete, .awaitRecovery:
+            // Between the steps of a recovery nothing goes on: it is as it was before, or QEMU ends it by itself.
+            state = .interrupted(finish)
+            return core.failPostcopy() + progress()
+        case .tidy, .adopt, .surrender, .wait, .resume, .end:
+            // No decision of a destination's.
             state = .prepared(prepared)
             return []
         }
@@ -58,11 +63,4 @@ extension DestinationMachine {
 
     /// Somebody is inside Finish again.
     private mutating func own() { _ = core.enter(core.job.phase, owner: "finish") }
-}
-
-extension Ledger {
-    /// What Prepare was answered with.
-    var preparedCookie: Cookie? {
-        if case .done(let cookie)? = answers[.prepare] { cookie } else { nil }
-    }
 }

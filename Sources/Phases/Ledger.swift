@@ -26,12 +26,17 @@ public struct Ledger: Hashable, Sendable {
     public private(set) var calls: [Step: Cookie] = [:]
     /// How they were answered.
     public private(set) var answers: [Step: StepResult] = [:]
+    /// How many recoveries of a post-copy were begun.
+    public private(set) var recoveries = 0
     /// The attempts whose guest was given away.
     public private(set) var surrendered: Set<String> = []
     /// The attempts whose guest may run here.
     public private(set) var run: Set<String> = []
     /// The attempts that will never run here.
     public private(set) var refused: Set<String> = []
+
+    /// What Prepare was answered with before a recovery.
+    private var kept: Cookie?
 
     /// An empty ledger.
     public init(side: Side) { self.side = side }
@@ -67,6 +72,7 @@ public struct Ledger: Hashable, Sendable {
         case .phase(let move) where move.side == side: phase = move.to
         case .called(let step, let cookie) where step.side == side:
             if cookie.attempt != attempt { open(cookie.attempt) }
+            if let recovery = cookie.recovery, recovery > recoveries { recover(recovery) }
             calls[step] = cookie
             // Called again after an interruption: what was answered then is no answer to this.
             answers[step] = nil
@@ -82,8 +88,24 @@ public struct Ledger: Hashable, Sendable {
     /// Empties the words of errors: they are for people alone.
     mutating func emptyTexts() { answers = answers.mapValues(\.withoutTexts) }
 
+    /// The steps are taken once more, with what the earlier ones left.
+    private mutating func recover(_ recovery: Int) {
+        recoveries = recovery
+        kept = preparedCookie ?? kept
+        calls = [:]
+        answers = [:]
+    }
+
+    /// What Prepare was answered with, before or in a recovery.
+    var preparedCookie: Cookie? {
+        if case .done(let cookie)? = answers[.prepare] { return cookie }
+        return kept
+    }
+
     private mutating func open(_ attempt: String) {
         self.attempt = attempt
+        recoveries = 0
+        kept = nil
         phase = .none
         capabilities = []
         parameters = []
@@ -104,6 +126,12 @@ public struct CoordinatorLedger: Hashable, Sendable {
     public private(set) var calls: [CallNote] = []
     /// How they were answered.
     public private(set) var answers: [Step: StepResult] = [:]
+    /// How many recoveries of a post-copy were begun.
+    public private(set) var recoveries = 0
+    /// What Prepare was answered with before a recovery.
+    private var earlierPrepared: Cookie?
+    /// What Perform was answered with before a recovery.
+    private var earlierPerformed: Cookie?
 
     /// A request and who made it.
     public struct RequestNote: Hashable, Sendable {
@@ -123,6 +151,14 @@ public struct CoordinatorLedger: Hashable, Sendable {
 
     /// An empty ledger.
     public init() {}
+
+    /// What Prepare was answered with; `nil` if it was not done.
+    public var prepared: Cookie? { done(.prepare) ?? earlierPrepared }
+
+    /// What Perform was answered with; `nil` if it was not done.
+    public var performed: Cookie? { done(.perform) ?? earlierPerformed }
+
+    private func done(_ step: Step) -> Cookie? { if case .done(let cookie)? = answers[step] { cookie } else { nil } }
 
     /// Whether a step was called.
     public func hasCalled(_ step: Step) -> Bool { calls.contains { $0.step == step } }
@@ -149,6 +185,12 @@ public struct CoordinatorLedger: Hashable, Sendable {
             let note = RequestNote(request: request, origin: origin)
             if !requests.contains(note) { requests.append(note) }
         case .called(let step, let cookie):
+            if let recovery = cookie.recovery, recovery > recoveries {
+                recoveries = recovery
+                (earlierPrepared, earlierPerformed) = (prepared, performed)
+                calls = []
+                answers = [:]
+            }
             calls.removeAll { $0.step == step }
             calls.append(CallNote(step: step, cookie: cookie))
             answers[step] = nil

@@ -34,6 +34,8 @@ public struct SideStanding: Hashable, Sendable {
     public var attempt: String
     /// The phase of the job.
     public var phase: Phase
+    /// How many recoveries of a post-copy were begun on this side.
+    public var recoveries: Int
     /// What QEMU shows.
     public var report: SideReport
     /// The source has given the guest away.

@@ -54,7 +54,7 @@ public struct SideParty: Hashable, Sendable {
     /// - Parameter serial: The number of the input it follows from.
     public func standing(serial: Int) -> SideStanding {
         SideStanding(
-            serial: serial, attempt: options.attempt, phase: ledger.phase,
+            serial: serial, attempt: options.attempt, phase: ledger.phase, recoveries: ledger.recoveries,
             report: catchingUp == nil ? evidence.report : Evidence(side: side).report,
             isSurrendered: ledger.isSurrendered(options.attempt), isRunRecorded: ledger.isRun(options.attempt),
             isRefused: ledger.isRefused(options.attempt), wasPausedOnTheWay: source?.wasPausedOnTheWay ?? false,
@@ -176,8 +176,13 @@ public struct SideParty: Hashable, Sendable {
         guard cookie.attempt == attempt else {
             return refuse(step, "this is attempt \(attempt), \(step.rawValue) came for \(cookie.attempt)", sequence)
         }
+        if cookie.recovery ?? 0 < ledger.recoveries, ledger.attempt == attempt {
+            return refuse(step, "\(step.rawValue) belongs to a recovery that is over", sequence)
+        }
+        let isNewRecovery = cookie.recovery ?? 0 > ledger.recoveries
+        if isNewRecovery { inWork = [] }
         if inWork.contains(step) { return [.message(.accepted(step))] }
-        if let answer = ledger.answers[step], ledger.attempt == attempt {
+        if !isNewRecovery, let answer = ledger.answers[step], ledger.attempt == attempt {
             if step == .confirm, ledger.calls[step]?.isSuccess != cookie.isSuccess {
                 return refuse(step, "this attempt was confirmed the other way before", sequence)
             }
@@ -193,7 +198,8 @@ public struct SideParty: Hashable, Sendable {
         inWork.append(step)
         let record = JournalRecord.called(step, cookie)
         ledger.note(record)
-        return [.persist(record)] + survey(for: step) + take(enter(step, cookie), sequence)
+        return [.persist(record)] + (cookie.recovery == nil ? survey(for: step) : [])
+            + take(enter(step, cookie), sequence)
     }
 
     private func survey(for step: Step) -> [SideEffect] {
@@ -262,7 +268,9 @@ public struct SideParty: Hashable, Sendable {
             guard ledger.answers[step] != answer else { return [] }
             let record = JournalRecord.answered(step, answer)
             var effects: [SideEffect] = []
-            if step == .begin, case .done = answer, let runState = source?.firstRunState {
+            if step == source?.firstStep, ledger.recoveries == 0, case .done = answer,
+                let runState = source?.firstRunState
+            {
                 let began = JournalRecord.began(side, attempt: options.attempt, wasRunning: runState == .running)
                 ledger.note(began)
                 effects.append(.persist(began))

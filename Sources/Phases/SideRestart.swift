@@ -122,11 +122,13 @@ extension SideParty {
         let steps: [Step] =
             switch decision {
             case .adopt, .surrender, .tidy: [.perform]
-            case .resume, .end: [.confirm]
+            // In protocol 2 Perform itself ends the source.
+            case .end: [.confirm, .perform]
+            case .resume, .awaitRecovery: [.confirm]
             case .arrive, .run: [.finish]
             case .refuse: [.abandon]
             case .gone: [.perform, .confirm, .finish]
-            case .nothing, .forget, .wait, .listen, .unattended, .complete, .awaitRecovery: []
+            case .nothing, .forget, .wait, .listen, .unattended, .complete: []
             }
         return steps.filter { ledger.calls[$0] != nil && ledger.answers[$0] == nil }
     }

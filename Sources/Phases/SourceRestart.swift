@@ -37,12 +37,12 @@ extension SourceMachine {
             return [.disarm(.sourceMonitor)] + waits() + progress()
         case .wait:
             state = .performed
-            guard core.job.phase == .perform3 else { return [] }
+            guard core.job.phase == .perform3 else { return progress() }
             // The record of the surrender was written and the phase was not.
             own("perform")
             let move = try? core.job.setPhase(.perform3Done)
             core.continueJob()
-            return move.map { [.phase($0)] } ?? []
+            return (move.map { [.phase($0)] } ?? []) + progress()
         case .resume:
             own("confirm")
             state = .resuming(.asking)
@@ -51,7 +51,14 @@ extension SourceMachine {
             own("confirm")
             state = .ending(.statistics)
             return [core.send(.queryMigrate), .arm(.quit, milliseconds: options.deadlines[.quit])]
-        case .unattended, .complete, .awaitRecovery, .listen, .arrive, .run, .refuse:
+        case .unattended, .complete, .awaitRecovery:
+            // Between the steps of a recovery nothing goes on: it is as it was before, or QEMU ends it by itself.
+            state = .interrupted
+            handOver = isSurrendered ? .proven : .none
+            let isConfirming = core.job.phase == .confirm3Cancelled
+            return core.failPostcopy() + (isConfirming ? confirmInterrupted() : []) + progress()
+        case .listen, .arrive, .run, .refuse:
+            // No decision of a source's.
             state = .performed
             return []
         }
