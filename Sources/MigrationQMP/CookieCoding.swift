@@ -6,7 +6,7 @@ extension Cookie {
     private static let knownMembers: Set<String> = [
         "godwit-cookie", "attempt", "name", "uuid", "host-uuid", "host-name", "capabilities", "automatic-capabilities",
         "description", "lease", "storage", "nbd-port", "bitmaps", "network", "graphics", "uri", "run-intended",
-        "success", "statistics", "mandatory",
+        "success", "recovery", "statistics", "mandatory",
     ]
 
     /// The cookie as a document. Parts of a later version that came with it go on with it.
@@ -31,6 +31,7 @@ extension Cookie {
         object["uri"] = uri.map { .string($0) }
         object["run-intended"] = isRunIntended.map { .bool($0) }
         object["success"] = isSuccess.map { .bool($0) }
+        object["recovery"] = recovery.map { .integer(Int64($0)) }
         object["statistics"] = statistics?.json
         for part in unknown {
             if let value = try? JSONValue(parsing: part.text) { object[part.name] = value }
@@ -98,6 +99,7 @@ extension Cookie {
         uri = try reader.optionalString("uri")
         isRunIntended = try reader.optionalBool("run-intended")
         isSuccess = try reader.optionalBool("success")
+        recovery = try reader.optionalInt("recovery")
         if let value = reader.object["statistics"] {
             statistics = try CookieStatistics(json: value, path: "cookie.statistics")
         }

@@ -72,7 +72,11 @@ extension JournalRecord {
         case .intent(let side, let kind): return (side, "intent", ["do": .string(kind.rawValue)])
         case .phase(let move): return (move.side, "phase", move.json)
         case .called(let step, let cookie): return (step.side, "call", step.callJSON(cookie))
-        case .answered(let step, let result): return (step.side, "answer", step.answerJSON(result))
+        case .answered(let step, let result):
+            var answer = step.answerJSON(result).object ?? [:]
+            // Whoever takes the journal up decides by the kind; the words are for people.
+            if case .failed(let error) = result { answer["kind"] = .string(error.kind.rawValue) }
+            return (step.side, "answer", .object(answer))
         case .requested(let request, let origin):
             return (nil, "request", ["do": .string(request.rawValue), "origin": .string(origin.rawValue)])
         }
@@ -105,5 +109,74 @@ extension Effect {
         case .send, .persist, .kill: true
         case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .finished: false
         }
+    }
+}
+
+extension JournalRecord {
+    /// A record from a line of a journal, for whoever takes it up again.
+    ///
+    /// - Parameters:
+    ///   - member: The record's member name.
+    ///   - side: The side it concerns, if the line names one.
+    ///   - value: The member's value.
+    /// - Returns: `nil` for a line that is no such record: an input, an output that leaves nothing behind, or words nobody knows.
+    /// - Throws: `DocumentError` for a cookie that cannot be read: what was promised with it is not known then.
+    public init?(member: String, side: Side?, value: JSONValue) throws(DocumentError) {
+        switch member {
+        case "surrendered":
+            guard let attempt = value.string else { return nil }
+            self = .surrendered(attempt: attempt)
+        case "run":
+            guard let attempt = value.string else { return nil }
+            self = .run(attempt: attempt)
+        case "refused":
+            guard let attempt = value.string else { return nil }
+            self = .refused(attempt: attempt)
+        case "intent":
+            guard let side, let kind = value["do"]?.string.flatMap(TriggerKind.init(rawValue:)) else { return nil }
+            self = .intent(side, kind)
+        case "phase":
+            guard let side, let move = PhaseMove(json: value, side: side) else { return nil }
+            self = .phase(move)
+        case "request":
+            guard let request = value["do"]?.string.flatMap(Request.init(rawValue:)),
+                let origin = value["origin"]?.string.flatMap(Origin.init(rawValue:))
+            else { return nil }
+            self = .requested(request, origin)
+        case "saved":
+            guard let side, let record = Self(saved: value, side: side) else { return nil }
+            self = record
+        case "call":
+            guard let step = value["step"]?.string.flatMap(Step.init(rawValue:)), let cookie = value["cookie"] else {
+                return nil
+            }
+            self = .called(step, try Cookie(json: cookie))
+        case "answer":
+            guard let step = value["step"]?.string.flatMap(Step.init(rawValue:)) else { return nil }
+            if let cookie = value["cookie"] {
+                self = .answered(step, .done(try Cookie(json: cookie)))
+            } else if let text = value["error"]?.string {
+                let kind = value["kind"]?.string.flatMap(StepError.Kind.init(rawValue:)) ?? .unproven
+                self = .answered(step, .failed(StepError(kind, text)))
+            } else {
+                return nil
+            }
+        default: return nil
+        }
+    }
+
+    private init?(saved value: JSONValue, side: Side) {
+        if let attempt = value["attempt"]?.string, let wasRunning = value["running"]?.bool {
+            self = .began(side, attempt: attempt, wasRunning: wasRunning)
+            return
+        }
+        guard let capabilities = value["capabilities"]?.object, let parameters = value["parameters"]?.object else {
+            return nil
+        }
+        self = .saved(
+            side,
+            capabilities: capabilities.compactMap { member in
+                member.value.bool.map { CapabilitySetting(member.key, $0) }
+            }, parameters: parameters.map { Setting($0.key, SettingValue($0.value)) })
     }
 }

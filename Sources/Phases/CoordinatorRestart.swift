@@ -40,8 +40,10 @@ extension CoordinatorParty {
     mutating func gaveUpAsking(_ work: inout Work) {
         guard !awaited.isEmpty else { return }
         let silent = awaited.map(\.rawValue).joined(separator: " and the ")
+        let isSourceKnown = !awaited.contains(.source)
         awaited = []
         rebuild()
+        if isSourceKnown, let step = statementStep(&work) { return work.actions.append(step) }
         coordinator.error = coordinator.error ?? StepError(.unproven, "the \(silent)'s side cannot be asked")
         work.actions += coordinator.undecided(
             "the \(silent)'s side cannot be asked where it stands: \(whatToFindOut)", sourceReport, destinationReport)
@@ -87,6 +89,10 @@ extension CoordinatorParty {
             case nil: new.abandonment = .called
             case .done?: new.abandonment = .done
             case .failed(let why)?: new.abandonment = .failed(why)
+            }
+            if case .done? = ledger.answers[.abandon], ledger.performed != nil, let error = new.error {
+                // What was not proven then is now.
+                new.error = StepError(error.kind == .unproven ? .failed : error.kind, error.description)
             }
             if new.error == nil, new.cancelOrigin == nil {
                 new.isFailureFirst = true
@@ -164,7 +170,8 @@ extension CoordinatorParty {
         guard let origin = ledger.origin(of: .destinationNeverRan), destination?.report.isRunningNow != true else {
             return nil
         }
-        coordinator.error = coordinator.error ?? StepError(.failed, "settled by a person's statement")
+        coordinator.error = StepError(
+            .failed, coordinator.error?.description ?? "a person stated that it never arrived")
         guard isDestinationConnected, let destination, destination.report.gone == nil else {
             coordinator.state = .resuming
             coordinator.isResumeTried = true
@@ -179,7 +186,14 @@ extension CoordinatorParty {
 
     /// A person says where the guest is. It is recorded, and the attempt is taken up with it.
     mutating func state(_ request: Request, _ origin: Origin, _ work: inout Work) {
-        guard result?.word == .undecided, !ledger.hasCalled(.confirm) else { return }
+        guard result?.word == .undecided, !ledger.hasCalled(.confirm) else {
+            let why = "the attempt is not undecided"
+            return work.effects.append(.refused(request, why))
+        }
+        guard isSourceConnected else {
+            return work.effects.append(
+                .refused(request, "the source's side, which has to act on it, cannot be reached"))
+        }
         persist(.requested(request, origin), &work)
         askBothSides(&work)
     }

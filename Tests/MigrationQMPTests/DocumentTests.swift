@@ -371,6 +371,54 @@ private let cookie: Cookie = {
             #expect(record.record.value == "x")
         }
     }
+
+    /// Every kind of record, so that a ledger is the same before and after it was written and read.
+    static let records: [JournalRecord] =
+        Side.allCases.flatMap { side in
+            [
+                .saved(
+                    side, capabilities: [CapabilitySetting("events", false)], parameters: [Setting("a", .integer(1))]),
+                .began(side, attempt: "a-1", wasRunning: true), .intent(side, .migrate), .intent(side, .listen),
+                .phase(PhaseMove(side: side, from: .none, to: .postcopyFailed, owner: nil)),
+            ]
+        }
+        + Step.allCases.flatMap { step in
+            [.called(step, cookie), .answered(step, .done(cookie))]
+                + StepError.Kind.allCases.map { .answered(step, .failed(StepError($0, "no"))) }
+        }
+        + [
+            .surrendered(attempt: "a-1"), .run(attempt: "a-1"), .refused(attempt: "a-1"),
+            .requested(.cancel, .operator), .requested(.destinationNeverRan, .operator),
+        ]
+
+    @Test(arguments: records) func aJournalRecordThereAndBack(record: JournalRecord) throws {
+        let (side, member, value) = record.record
+        let parsed = try JSONValue(parsing: value.text())
+        #expect(try JournalRecord(member: "\(member)", side: side, value: parsed) == record)
+    }
+
+    @Test func whatIsNoRecordIsPassedOver() throws {
+        let lines: [(String, Side?, JSONValue)] = [
+            ("recv", .source, ["event": "STOP"]), ("run", nil, 1), ("phase", .source, ["from": "none", "to": "more"]),
+            ("phase", nil, ["from": "none", "to": "begin3"]),
+            ("call", nil, ["step": "dance", "cookie": ["attempt": "x"]]),
+            ("answer", nil, ["step": "finish"]), ("answer", nil, ["step": "finish", "accepted": true]),
+            ("request", nil, ["do": "dance", "origin": "operator"]), ("intent", .source, ["do": "dance"]),
+            ("saved", .source, ["capabilities": 1]),
+        ]
+        for (member, side, value) in lines {
+            #expect(try JournalRecord(member: member, side: side, value: value) == nil, "\(member) \(value)")
+        }
+        #expect(throws: DocumentError.self) {
+            try JournalRecord(member: "call", side: nil, value: ["step": "begin", "cookie": ["attempt": "x"]])
+        }
+    }
+
+    /// An answer of a version that did not write the kind proves nothing.
+    @Test func anErrorWithoutItsKindIsUnproven() throws {
+        let record = try JournalRecord(member: "answer", side: nil, value: ["step": "finish", "error": "no"])
+        #expect(record == .answered(.finish, .failed(StepError(.unproven, "no"))))
+    }
 }
 
 @Suite struct SecretsTests {

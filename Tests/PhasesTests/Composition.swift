@@ -122,6 +122,8 @@ struct Composition {
         case mend(Side)
         case request(Request)
         case die(Side)
+        /// A side's program and its QEMU die together and do not come back.
+        case hostGone(Side)
     }
 
     init(_ script: Script = Script(), options: MigrateOptions = ScriptedDriver.options()) {
@@ -145,6 +147,12 @@ struct Composition {
             if turns > 5_000 { return violate("no end after \(turns) turns") }
         }
         check()
+    }
+
+    /// A person states something, and all that follows from it.
+    mutating func go(on statement: Request) {
+        isAsserted = true
+        run(.request(statement, .operator))
     }
 
     /// Runs until something is so, or nothing more happens.
@@ -352,6 +360,9 @@ struct Composition {
         case .mend(let side): cut(side, false)
         case .request(let request): take(.request(request, .operator))
         case .die(let side): pair.die(side, .signalled(9))
+        case .hostGone(let side):
+            pair.die(side, .signalled(9))
+            crash(Party(side), returns: false)
         }
     }
 
