@@ -119,6 +119,7 @@ extension Evidence {
             guard evidence.isUnderWay, let cancel = evidence.triggers[.cancel], cancel.wasSent else { return false }
             return cancel.refusal == nil
         },
+        AdvanceRule("checkpoints follow one another", .copying, because: [.event(.colo)]) { $0.events.has(.colo) },
         AdvanceRule("device state is being sent", .switchover, because: [.event(.stopped), .event(.device)]) {
             $0.events.has(.device)
         },
@@ -128,10 +129,13 @@ extension Evidence {
             $0.events.has(.preSwitchover)
         },
         AdvanceRule("memory is being copied", .copying, because: [.trigger(.migrate), .event(.active)]) {
-            $0.events.has(.active) || $0.events.has(.colo) || $0.events.has(.unknownStatus)
+            $0.events.has(.active)
         },
         AdvanceRule("the guest must release a device", .waiting, because: [.event(.waitUnplug)]) {
             $0.events.has(.waitUnplug)
+        },
+        AdvanceRule("QEMU does what nobody here knows", .copying, because: [.event(.unknownStatus)]) {
+            $0.events.has(.unknownStatus)
         },
         AdvanceRule(
             "the attempt was opened", .starting, because: [.trigger(.migrate), .trigger(.listen), .event(.setup)]
