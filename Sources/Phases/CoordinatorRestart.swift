@@ -13,6 +13,8 @@ extension CoordinatorParty {
     public init(restarting ledger: CoordinatorLedger, options: MigrateOptions) {
         self.init(options: options)
         self.ledger = ledger
+        isSourceConnected = false
+        isDestinationConnected = false
     }
 
     /// A new process has taken up the ledger.

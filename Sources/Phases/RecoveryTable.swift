@@ -288,6 +288,10 @@ public enum RecoveryTable {
             .destination, [.prepare], .forget, "nothing listens yet: this QEMU waits as it did before", opened: false,
             libvirt: "the QEMU is killed"),
         row(
+            .destination, [.prepare], .listen,
+            "the guest is on its way in post-copy, and nowhere whole: Finish is awaited, or an interruption that can be recovered from",
+            status: [.postcopy, .postcopyPaused], libvirt: "the QEMU is killed, and the guest is lost"),
+        row(
             .destination, [.prepare], .refuse,
             "Prepare was interrupted and its caller never learned the address: the attempt is refused, this QEMU is ended",
             answered: false, libvirt: "the QEMU is killed"),

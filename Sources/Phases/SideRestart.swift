@@ -38,6 +38,7 @@ extension SideParty {
     ///   - options: What was wanted of the attempt.
     public init(restarting ledger: Ledger, options: MigrateOptions) {
         self.init(side: ledger.side, options: options, ledger: ledger)
+        isPeerConnected = false
     }
 
     private var hasWork: Bool {
