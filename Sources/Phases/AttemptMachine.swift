@@ -182,8 +182,10 @@ public struct AttemptMachine: Hashable, Sendable {
     var ownGap: Int64? {
         let out = source.evidence
         let into = destination.evidence
-        guard let run = into.triggers[.run]?.firstTime, let left = out.events[.completed]?.firstTime,
-            let arrived = into.events[.completed]?.firstTime
+        // In post-copy the guest may run before either side is done.
+        let word: EventKind = into.events.has(.postcopyActive) ? .postcopyActive : .completed
+        guard let run = into.triggers[.run]?.firstTime, let left = out.events[word]?.firstTime,
+            let arrived = into.events[word]?.firstTime
         else { return nil }
         var gap = run.microseconds - max(left, arrived).microseconds
         if let held = out.events[.preSwitchover]?.firstTime,

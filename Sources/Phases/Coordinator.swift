@@ -133,6 +133,9 @@ public struct Coordinator: Hashable, Sendable {
         case .destinationMonitor where state == .performing && options.mode != .direct:
             // Nobody could let the guest run over there: better not to arrive at all.
             return giveUp("the destination's monitor is lost")
+        case .sourceMonitor where state == .finishing && postcopy.isEntered:
+            postcopy.isSourceLost = true
+            return []
         case .halfPaused: return halfPausedTimedOut()
         case .recovery: return recoveryTimedOut()
         case .completion where state == .completing: return confirm()

@@ -17,6 +17,8 @@ struct PostcopyCourse: Hashable, Sendable {
     var lagging: Side?
     /// How often that, or giving a recovery up, was tried.
     var tries = 0
+    /// The source was neither heard nor seen to end for as long as anybody waits.
+    var isSourceLost = false
     /// Finish was done by the destination alone.
     var isFinished = false
     /// Confirm was done by the source alone.
@@ -50,6 +52,11 @@ extension Coordinator {
         default: return nil
         }
         if performed != nil, isAway(source), source.isRunning == true { return runsTwice(source, destination) }
+        if postcopy.isSourceLost, state == .finishing, destination.completed == nil {
+            return undecided(
+                "the source's QEMU cannot be reached, and has memory that the guest on the destination still needs; find out "
+                    + "whether it lives, and interrupt the post-copy on both sides if it does", source, destination)
+        }
         let recovered = judgeRecovery(source, destination)
         if state == .completing, source.completed != nil { return recovered + confirm() }
         if state == .interrupted, let actions = judgeUnattended(source, destination) { return recovered + actions }
@@ -93,11 +100,13 @@ extension Coordinator {
         let waits: [CoordinatorAction] = [
             .effect(.disarm(.halfPaused)), .effect(.disarm(.recovery)), .effect(.disarm(.completion)),
         ]
-        if source.gone == nil, destination.ran == nil, destination.runSent == nil, !options.isPostcopyResume {
+        if source.gone == nil, destination.ran == nil, !options.isPostcopyResume {
+            // Whole, and out of reach: what a person can make of that is more than nothing.
             return waits
                 + undecided(
-                    "\(why) before it was told to run the guest: the source's QEMU holds all of it, but refuses to "
-                        + "continue it after post-copy; save its memory before it is ended", source, destination)
+                    "\(why) before it was seen to run the guest: the source's QEMU holds all of it as it was before, but "
+                        + "refuses to continue it after post-copy; save its memory before it is ended", source,
+                    destination)
         }
         if source.gone != nil, destination.gone == nil, destination.ran == nil, destination.runSent == nil {
             state = .unwinding

@@ -241,6 +241,10 @@ public struct DestinationMachine: Hashable, Sendable {
         case .unkillable(let why):
             guard case .abandoning = state else { return [] }
             return answerAbandon(.failed(StepError(.unproven, "the destination's QEMU was not ended: \(why)")))
+        case .event(.resume):
+            // While it loads, QEMU takes every `cont`: the event is the first word that it ran the guest.
+            guard case .running(let cookie) = state, core.hasSeenPostcopy else { return heard + progress() }
+            return heard + arrived(cookie)
         case .event(.migration(.postcopyPaused)):
             isReconnecting = false
             return heard + progress()

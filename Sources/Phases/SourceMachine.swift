@@ -94,6 +94,9 @@ public struct SourceMachine: Hashable, Sendable {
     /// Begin: hold the job, ask what there is. DumpXML asks the same and holds nothing, as Begin does without change protection.
     public mutating func begin(_ cookie: Cookie) -> [Effect] {
         if case .interrupted = state { return beginResume(cookie) }
+        guard case .idle = state else {
+            return [.answer(firstStep, .failed(StepError(.refused, "this attempt has begun already")))]
+        }
         var phase: [Effect] = []
         if options.holdsJobFromBegin {
             switch core.enter(.begin3, owner: options.mode.isHeldThroughout ? "perform" : "begin", starting: .out) {
@@ -221,10 +224,11 @@ public struct SourceMachine: Hashable, Sendable {
     /// Gives the job back without having migrated: something else went wrong before Perform. A recovery that cannot go on leaves it as it was.
     public mutating func release() -> [Effect] {
         switch state {
+        case .recovering: return interrupt()
+        case .performed where hasSeenPostcopy && isAway: return interrupt()
         case .begun, .idle, .performed, .unperformed:
             state = .done
             return core.finishJob()
-        case .recovering: return interrupt()
         default: return []
         }
     }
@@ -290,7 +294,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// A QEMU that keeps its connection and says nothing is no better than a lost one.
     private mutating func silent() -> [Effect] {
-        guard case .migrating = state, core.fallsSilent() else { return [] }
+        guard isWatching, core.fallsSilent() else { return [] }
         return [.arm(.sourceMonitor, milliseconds: options.deadlines[.sourceMonitor])]
     }
 
@@ -377,7 +381,6 @@ public struct SourceMachine: Hashable, Sendable {
         guard monitor == .connected else {
             switch state {
             case .idle, .begun, .done, .unperformed, .interrupted: return []
-            case .performed where hasSeenPostcopy: return []
             case .recovering: return interrupt(because: "the source's monitor was lost")
             case .ending(.quitting) where isQuitHeard, .ending(.killing) where isQuitHeard:
                 return finish(endingStep, .done(confirmed))

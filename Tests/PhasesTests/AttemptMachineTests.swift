@@ -35,7 +35,7 @@ private func moment(
 
 extension Effect {
     /// The effect in a word, for comparing orders.
-    fileprivate var short: String? {
+    var short: String? {
         switch self {
         case .send(let side, let command, _): "\(side) \(command.name)"
         case .persist(let record):
@@ -57,7 +57,7 @@ extension Effect {
         }
     }
 
-    fileprivate var phase: String? {
+    var phase: String? {
         if case .phase(let move) = self { "\(move.side) \(move.from.rawValue)>\(move.to.rawValue)" } else { nil }
     }
 }

@@ -36,6 +36,9 @@ struct ScriptedDriver {
     private var wasRunningSeen = false
     private var idleTicks = 0
     private var isFinished = false
+    private var recoveries = 0
+    /// The pause of an attempt that has a name: it stays so until somebody asks for a recovery.
+    var isPaused: Bool { !isFinished && machine.status.word == .postcopyPaused }
 
     private enum Moment: CustomStringConvertible {
         case input(Int, Input)
@@ -90,14 +93,14 @@ struct ScriptedDriver {
     /// The input that ended it.
     private(set) var endedAt = 0
     private var tick: Int?
-    private var condition: (Fault, (ScriptedDriver) -> Bool)?
+    private var conditions: [(fault: Fault, condition: (ScriptedDriver) -> Bool)] = []
 
     /// A tick right after an input, whatever else is to be read.
     mutating func tickAfter(_ input: Int) { tick = input }
 
     /// Something befalls as soon as something is so.
     mutating func befall(_ fault: Fault, when condition: @escaping (ScriptedDriver) -> Bool) {
-        self.condition = (fault, condition)
+        conditions.append((fault, condition))
     }
 
     /// Runs until something is so.
@@ -106,15 +109,28 @@ struct ScriptedDriver {
         while !isFinished, !condition(self), step() {}
     }
 
+    /// Something else than the attempt changes the QEMUs.
+    mutating func changePair(_ change: (inout ScriptedPair) -> Void) { change(&pair) }
+
+    /// The stream breaks.
+    mutating func breakNow() { befall(.breakStream) }
+
     /// Runs to the end.
     mutating func run() {
         take(.request(.migrate, .operator))
+        goOn()
+    }
+
+    /// Goes on to the end.
+    mutating func goOn() {
         var turns = 0
         while !isFinished {
             turns += 1
             if turns > 20_000 { return violate("no end after \(turns) turns") }
             guard step() else { break }
         }
+        // Whatever is told of an end does not hold for a pause.
+        if isPaused { return }
         if !isFinished {
             violate("I5: nothing is under way and nothing is armed; stage \(machine.source.evidence.stage)")
         }
@@ -131,9 +147,8 @@ struct ScriptedDriver {
             tick = nil
             take(.tick)
         }
-        if let (fault, condition) = condition, condition(self) {
-            self.condition = nil
-            befall(fault)
+        if let index = conditions.firstIndex(where: { $0.condition(self) }) {
+            befall(conditions.remove(at: index).fault)
         }
         for side in reconnects.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             reconnects[side, default: 0] -= 1
@@ -164,6 +179,11 @@ struct ScriptedDriver {
             armed[next.key] = nil
             now = max(now, next.value)
             take(.timeout(next.key))
+            return true
+        }
+        if isPaused, recoveries < pair.script.postcopy.recoveries {
+            recoveries += 1
+            take(.request(.recover, .operator))
             return true
         }
         // A copy may take as long as it likes: nobody bounded it. A person gives up at some time.
@@ -294,6 +314,10 @@ struct ScriptedDriver {
             if records.contains(.refused(attempt: options.attempt)) {
                 violate("I2: destination run after the tombstone")
             }
+            let isFinal = pair.source.status == .completed || pair.source.isOver || pair.isInPostcopy(pair.source)
+            if !isFinal || pair.source.isPackaging || pair.source.status == .postcopyDevice {
+                violate("I2: destination run while the source may go on (\(pair.source.status?.rawValue ?? "-"))")
+            }
         case .send(.source, .quit, _), .kill(.source):
             if options.keepsSource { violate("I7: the source was to be kept") }
             let isWithoutRun = !pair.destination.isRunning && machine.destination.evidence.runState != nil
@@ -340,7 +364,11 @@ struct ScriptedDriver {
             }
             if source.isAlive, result.isRunning == false, source.isRunning { violate("I6: source told not to run") }
         case .lost, .ended:
-            if source.isRunning || destination.isRunning { violate("I6: \(result.word), somebody runs") }
+            if result.word == .ended || !pair.isInPostcopy(destination), source.isRunning || destination.isRunning {
+                violate("I6: \(result.word), somebody runs")
+            }
+            if result.word == .lost, pair.isWholeOnSource { violate("I8: lost, and all of it is on the source") }
+            if result.word == .lost, pair.isWholeOnDestination { violate("I8: lost, and all of it arrived") }
         case .undecided: break
         default: violate("I5: ended with \(result.word)")
         }

@@ -31,8 +31,9 @@ struct ScriptedQEMU: Hashable {
     var runState: RunState
     var status: StatusWord?
     var errorText: String?
-    var capabilities = ["events", "pause-before-switchover", "return-path", "late-block-activate", "auto-converge"]
-        .map { CapabilitySetting($0, $0 == "auto-converge") }
+    var capabilities = [
+        "events", "pause-before-switchover", "return-path", "late-block-activate", "auto-converge", "postcopy-ram",
+    ].map { CapabilitySetting($0, $0 == "auto-converge") }
     var parameters = [Setting("max-bandwidth", .integer(134_217_728)), Setting("downtime-limit", .integer(300))]
     var isListening = false
     var startsByItself: Bool
@@ -44,6 +45,16 @@ struct ScriptedQEMU: Hashable {
     var resumesItself = false
     var hasResources = false
     var passes = 0
+    /// `migrate-start-postcopy` was accepted.
+    var isPostcopyAsked = false
+    /// A source that writes the post-copy package and hears nothing in band meanwhile.
+    var isPackaging = false
+    /// A destination that listens for a recovery, and where.
+    var recoveryAddress: String?
+    /// A source that connects for a recovery, and to where.
+    var isReconnecting = false
+    /// The guest has executed here.
+    var hasRun = false
 
     init(_ side: Side, runState: RunState) {
         self.side = side
@@ -127,6 +138,8 @@ struct Script: Hashable {
     var delayedEvents: Set<Int> = []
     var sourceBlockers: [String] = []
     var destinationMemoryBytes: Int64 = 256 << 20
+    /// What post-copy does.
+    var postcopy = PostcopyScript()
 }
 
 /// A pair of QEMUs with a stream between them.
@@ -149,6 +162,8 @@ struct ScriptedPair: Hashable {
     var pending: [Channel: [Input]] = [:]
     private var events = 0
     private var delayed: [Side: Fact] = [:]
+    /// Commands that wait for the source's main loop.
+    var heldUp: [Command] = []
 
     init(_ script: Script) {
         self.script = script
@@ -183,14 +198,15 @@ struct ScriptedPair: Hashable {
         if let late = delayed.removeValue(forKey: side) { pending[channel, default: []].append(.fact(side, late)) }
     }
 
-    private mutating func say(_ side: Side, _ word: StatusWord) {
+    mutating func say(_ side: Side, _ word: StatusWord) {
         self[side].status = word
         emit(side, .event(.migration(word)))
     }
 
-    private mutating func run(_ side: Side) {
+    mutating func run(_ side: Side) {
         guard !self[side].isOver else { return }
         self[side].runState = .running
+        if side == .destination { destination.hasRun = true }
         emit(side, .event(.resume))
     }
 
@@ -201,9 +217,18 @@ struct ScriptedPair: Hashable {
         guard self[side].isAlive, self[side].isConnected, !self[side].isExiting else {
             return unanswered(side, command)
         }
-        let target = Script.Target(side: side, name: command.name)
         let isBlocked = side == .source && script.isDeviceStuck && source.status == .device && !outOfBand
         if self[side].isSilent || (isBlocked && !source.isBroken) { return unanswered(side, command) }
+        if side == .source, source.isPackaging, !outOfBand {
+            heldUp.append(command)
+            return
+        }
+        carryOut(side, command)
+    }
+
+    /// A command is read and done.
+    mutating func carryOut(_ side: Side, _ command: Command) {
+        let target = Script.Target(side: side, name: command.name)
         if let left = script.refusals[target], left > 0 {
             script.refusals[target] = left - 1
             return emit(
@@ -224,7 +249,7 @@ struct ScriptedPair: Hashable {
         }
     }
 
-    private func refused(_ text: String) -> Reply { .refused(errorClass: "GenericError", description: text) }
+    func refused(_ text: String) -> Reply { .refused(errorClass: "GenericError", description: text) }
 
     private mutating func carryOutCommon(_ side: Side, _ command: Command) -> Reply {
         switch command {
@@ -247,6 +272,9 @@ struct ScriptedPair: Hashable {
 
     private mutating func carryOutOnSource(_ command: Command) -> Reply {
         switch command {
+        case .startPostcopy: return startPostcopy()
+        case .migratePause: return pausePostcopy(.source)
+        case .migrate(let uri, resume: true): return resumePostcopy(uri)
         case .migrate:
             guard source.status.map(\.isTerminal) ?? true else {
                 return refused("There's a migration process in progress")
@@ -257,9 +285,10 @@ struct ScriptedPair: Hashable {
             guard let status = source.status, status.rawValue == state else {
                 return refused("Migration not in expected state")
             }
-            if status == .preSwitchover { say(.source, .device) }
+            if status == .preSwitchover { leavePreSwitchover() }
         case .migrateCancel:
             guard let status = source.status, !status.isTerminal, status != .cancelling else { break }
+            guard !isInPostcopy(source) else { return refused("Postcopy migration cannot be cancelled") }
             source.isCancelled = true
             if status != .device { say(.source, .cancelling) }
         case .yank:
@@ -282,6 +311,8 @@ struct ScriptedPair: Hashable {
 
     private mutating func carryOutOnDestination(_ command: Command) -> Reply {
         switch command {
+        case .migratePause: return pausePostcopy(.destination)
+        case .migrateRecover(let uri): return listenAgain(uri)
         case .migrateIncoming:
             guard !destination.isListening else { return refused("The incoming migration has already been started") }
             destination.isListening = true
@@ -292,7 +323,7 @@ struct ScriptedPair: Hashable {
         case .cont:
             if destination.runState == .inMigrate {
                 destination.startsByItself = true
-            } else if destination.hasEverything, !script.neverRuns {
+            } else if destination.hasEverything || isInPostcopy(destination), !script.neverRuns {
                 run(.destination)
             }
         default: return carryOutCommon(.destination, command)
@@ -317,7 +348,7 @@ struct ScriptedPair: Hashable {
         return true
     }
 
-    private var isPeerReading: Bool {
+    var isPeerReading: Bool {
         destination.isAlive && !destination.isExiting && destination.status != .failed && destination.isListening
     }
 
@@ -333,8 +364,9 @@ struct ScriptedPair: Hashable {
             guard isPeerReading, !source.isBroken else { return fail("Broken pipe") }
             // A load that fails does so on the first pages.
             if destination.isSilent || (script.failsLoading && destination.status == .active) { return false }
+            if source.isPostcopyAsked { source.passes = 1 }
             source.passes -= 1
-            if script.failsToConverge, source.runState == .running {
+            if source.passes > 0 || !source.isPostcopyAsked, script.failsToConverge, source.runState == .running {
                 // A QEMU that is asked for nothing says nothing new.
                 return false
             }
@@ -346,7 +378,9 @@ struct ScriptedPair: Hashable {
                 source.runState = .finishMigrate
                 say(.source, source.isOn("pause-before-switchover") ? .preSwitchover : .device)
             }
-        case .device: return sendDevices()
+        case .device: return source.isPostcopyAsked ? sendPackage() : sendDevices()
+        case .postcopyDevice, .postcopyActive, .postcopyPaused, .postcopyRecoverSetup, .postcopyRecover:
+            return workInPostcopy()
         case .cancelling:
             goOn()
             say(.source, .cancelled)
@@ -384,7 +418,7 @@ struct ScriptedPair: Hashable {
         return true
     }
 
-    private mutating func fail(_ text: String) -> Bool {
+    mutating func fail(_ text: String) -> Bool {
         source.errorText = text
         say(.source, source.isCancelled ? .cancelling : .failed)
         return true
@@ -403,6 +437,7 @@ struct ScriptedPair: Hashable {
             die(.destination, .exited(1))
             return true
         }
+        if isInPostcopy(destination) { return workOnPostcopyDestination() }
         guard destination.status == .active else { return false }
         if destination.hasEverything {
             if script.loadingTurns > 0 {
@@ -486,7 +521,8 @@ struct ScriptedPair: Hashable {
         return Survey(
             description: description,
             features: QEMUFeatures(
-                hasExitOnError: script.hasExitOnError, hasYank: script.hasYank, hasOutOfBand: script.hasOutOfBand),
+                hasExitOnError: script.hasExitOnError, hasYank: script.hasYank, hasOutOfBand: script.hasOutOfBand,
+                hasPostcopyDevice: script.postcopy.hasDeviceWord),
             isProcessWatched: script.isProcessWatched)
     }
 
