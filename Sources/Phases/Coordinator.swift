@@ -284,6 +284,11 @@ public struct Coordinator: Hashable, Sendable {
             guard options.mode != .direct, !options.isOffline else { return [] }
             guard destination.gone != nil else { return [] }
             // The source is not ended any more if it was not told to yet.
+            guard destination.ran != nil || source.gone != nil else {
+                return undecided(
+                    "the destination's QEMU is gone and was never seen to run the guest; if the source's QEMU still exists "
+                        + "it holds all of it, and `cont` there goes on with it", source, destination)
+            }
             problems.append(Self.backToTheSource)
             return end(.lost, source, destination)
         case .unwinding: return settle(source, destination)
