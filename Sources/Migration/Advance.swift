@@ -99,14 +99,14 @@ extension Evidence {
             because: [.trigger(.migrate), .event(.anotherAttempt)]
         ) { $0.events.has(.anotherAttempt) },
         AdvanceRule(
-            "QEMU cleans up", because: [.event(.failing), .event(.cancelling), .trigger(.cancel)],
+            "QEMU cleans up", [.stopping], because: [.event(.failing), .event(.cancelling), .trigger(.cancel)],
             when: { $0.events.has(.failing) || $0.events.has(.cancelling) },
             stage: { evidence in
                 let isCancel = evidence.events.has(.cancelling) || evidence.isCancelLikely
                 return .stopping(isCancel && !evidence.isFailureFirst ? .cancelled : .failed)
             }),
         AdvanceRule(
-            "post-copy",
+            "post-copy", [.postcopyDevice, .postcopyActive, .postcopyPaused, .postcopyRecovering],
             because: [
                 .event(.postcopyDevice), .event(.postcopyActive), .event(.postcopyPaused),
                 .event(.postcopyRecoverSetup), .event(.postcopyRecover),

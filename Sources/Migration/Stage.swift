@@ -77,6 +77,8 @@ public struct AdvanceRule: Sendable {
     public var applies: @Sendable (Evidence) -> Bool
     /// The stage that follows.
     public var stage: @Sendable (Evidence) -> Stage
+    /// The kinds of stages that can follow, for the table's readers.
+    public var stages: [StageKind]
     /// The rows that are its reasons, if they exist.
     public var because: [Basis]
 
@@ -86,16 +88,19 @@ public struct AdvanceRule: Sendable {
         self.name = name
         self.applies = applies
         self.stage = { _ in stage }
+        self.stages = [StageKind(stage)]
         self.because = because
     }
 
     init(
-        _ name: String, because: [Basis], when applies: @escaping @Sendable (Evidence) -> Bool,
+        _ name: String, _ stages: [StageKind], because: [Basis],
+        when applies: @escaping @Sendable (Evidence) -> Bool,
         stage: @escaping @Sendable (Evidence) -> Stage
     ) {
         self.name = name
         self.applies = applies
         self.stage = stage
+        self.stages = stages
         self.because = because
     }
 }
