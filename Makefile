@@ -11,7 +11,7 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-thorough build install lint bench clean deps swift-version
+.PHONY: help demo test check-live check-thorough build install docs lint bench clean deps swift-version
 
 help:
 	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
@@ -21,6 +21,7 @@ help:
 	@echo 'make build     build for release: .build/release/godwit'
 	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
 	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
+	@echo 'make docs      write the tables in the documentation anew, from the program'
 	@echo 'make lint      check the form of all Swift files'
 	@echo 'make deps      install the Debian packages that are missing'
 	@echo 'make clean     remove what was built'
@@ -52,6 +53,18 @@ bench: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit-bench
 	.build/release/godwit-bench $(BENCH_ARGUMENTS)
+
+# Between `<!-- table: NAME ... -->` and `<!-- end -->` stands what `godwit table NAME ... --format markdown` prints.
+docs: swift-version deps
+	$(SWIFT) build --product godwit
+	@for file in README.md Sources/*/*.docc/*.md; do \
+		awk '/^<!-- table: .* -->$$/ { print; print ""; skipping = 1; \
+			name = $$0; sub(/^<!-- table: /, "", name); sub(/ -->$$/, "", name); \
+			if (system(".build/debug/godwit table " name " --format markdown >.build/table.md") != 0) exit 1; \
+			while ((getline line < ".build/table.md") > 0) print line; close(".build/table.md"); print ""; next } \
+			/^<!-- end -->$$/ { skipping = 0 } !skipping' "$$file" >.build/document.md || exit 1; \
+		cmp -s .build/document.md "$$file" || { cp .build/document.md "$$file"; echo "$$file"; }; \
+	done
 
 lint: swift-version
 	$(SWIFT) format lint --strict --recursive $(SOURCES)
