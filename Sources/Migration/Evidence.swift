@@ -240,7 +240,7 @@ public struct Evidence: Hashable, Sendable {
         if isOver { isRunStateFresh = true }
         if state == .running {
             inferRun(sequence: sequence, at: time)
-        } else if state == .paused, side == .source, isRunning == true, isCopying {
+        } else if state == .paused, side == .source, wasRunning == true, isCopying {
             // The switchover's own stop shows as `finish-migrate`; this is somebody's.
             triggers.infer(.hold, sequence: sequence, at: time)
         }

@@ -30,6 +30,9 @@ extension Evidence {
         }
     }
 
+    /// Whether the guest is stopped on our side's behalf, or is to be: somebody else's `stop` does not count.
+    public var isHoldOurs: Bool { triggers[.hold].map { $0.wasSent || $0.state == .requested } ?? false }
+
     /// How often the channel broke in post-copy.
     public var channelBreaks: Int { events[.channelBroken]?.count ?? 0 }
 

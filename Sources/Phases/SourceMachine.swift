@@ -456,7 +456,7 @@ public struct SourceMachine: Hashable, Sendable {
         guard isWatching, evidence.monitor == .connected else { return [] }
         guard core.poll() else { return silent() }
         var effects = [core.send(.queryMigrate)]
-        if case .copying = evidence.stage, evidence.events.has(.stopped), evidence.triggers[.hold] == nil {
+        if case .copying = evidence.stage, evidence.events.has(.stopped), !evidence.isHoldOurs {
             // Stopped, and not by the switchover as it seems: somebody may have paused the guest.
             effects.append(core.send(.queryStatus))
         }
@@ -468,7 +468,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     mutating func noteInterference() {
         // Once the switchover began, a stopped guest tells nothing of what anybody wanted.
-        guard evidence.triggers[.hold] == nil, evidence.wasRunning == true, case .copying = evidence.stage else {
+        guard !evidence.isHoldOurs, evidence.wasRunning == true, case .copying = evidence.stage else {
             return
         }
         wasPausedOnTheWay = evidence.runState == .paused && evidence.isRunning == false

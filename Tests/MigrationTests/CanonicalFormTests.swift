@@ -67,7 +67,7 @@ func randomStory(_ side: Side, length: Int, _ dice: inout Dice) -> [Line] {
                 check(Evidence(side, start + arrangement), "\(start + arrangement)")
             }
         }
-        for seed in 1...4000 {
+        for seed in 1...1500 {
             var dice = Dice(seed: UInt64(seed))
             let story = randomStory(side, length: Int.random(in: 3...30, using: &dice), &dice)
             check(Evidence(side, story), "\(story)")
@@ -76,7 +76,7 @@ func randomStory(_ side: Side, length: Int, _ dice: inout Dice) -> [Line] {
 
     /// And whatever follows finds the form in the same state as the original.
     @Test(arguments: Side.allCases) func theFormBehavesTheSame(side: Side) {
-        for seed in 1...2000 {
+        for seed in 1...800 {
             var dice = Dice(seed: UInt64(seed))
             let story = randomStory(side, length: Int.random(in: 0...20, using: &dice), &dice)
             var original = Evidence(side, story)

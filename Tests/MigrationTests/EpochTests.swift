@@ -213,6 +213,7 @@ import Testing
         (.source, [.word(.setup)], .migrate), (.destination, [.word(.setup)], .listen),
         (.destination, [.word(.active)], .listen), (.source, copying + [.word(.cancelling)], .cancel),
         (.source, copying + [.word(.cancelled)], .cancel), (.source, copying + [.state(.paused)], .hold),
+        (.source, copying + [.event(.stop), .state(.paused)], .hold),
         (.source, copying + [.state(.paused), .event(.resume)], .run),
         (.source, copying + [.state(.paused), .state(.running)], .run),
         (.source, copying + [.word(.preSwitchover), .word(.device)], .continueSwitchover),
@@ -249,9 +250,18 @@ import Testing
         }
     }
 
+    @Test func whoseHoldItIs() {
+        #expect(!Evidence(.source, Self.copying + [.event(.stop), .state(.paused)]).isHoldOurs)
+        #expect(Evidence(.source, Self.copying + [.send(.stop), .event(.stop), .state(.paused)]).isHoldOurs)
+        #expect(Evidence(.source, Self.copying + [.request(.hold)]).isHoldOurs)
+        let ours = Evidence(.source, Self.copying + [.state(.paused), .send(.stop)])
+        #expect(ours.isHoldOurs, "somebody's, then ours too")
+    }
+
     /// QEMU's own stops and resumes are nobody's command.
     @Test func qemusOwnDoingIsNobodys() {
         let stories: [[Line]] = [
+            [.state(.paused), .send(migrate), .word(.active), .state(.paused)],
             Self.copying + [.event(.stop), .state(.finishMigrate), .word(.preSwitchover)],
             Self.copying + [.event(.stop), .word(.failed), .event(.resume)],
             Self.copying + [.event(.stop), .word(.failing), .event(.resume), .word(.failed)],

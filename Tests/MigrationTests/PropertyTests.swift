@@ -314,7 +314,7 @@ import Testing
     @Test(arguments: versions) func everyTale(of version: QEMUVersion) {
         var ends: Set<Stage> = []
         for side in Side.allCases {
-            for seed in 1...600 {
+            for seed in 1...300 {
                 var dice = Dice(seed: UInt64(seed) << 8 | UInt64(version.major))
                 let tale = Tale(side, version, &dice)
                 let end: [Line] = [.send(.queryMigrate), .look(tale.last), .send(.queryStatus), .state(.paused)]
@@ -329,7 +329,7 @@ import Testing
 
     /// Looking is not doing, and being told twice is being told once.
     @Test(arguments: Side.allCases) func advanceIsIdempotent(side: Side) {
-        for seed in 1...1500 {
+        for seed in 1...300 {
             var dice = Dice(seed: UInt64(seed))
             var evidence = Evidence(side: side)
             for (index, line) in randomStory(side, length: 20, &dice).enumerated() {
