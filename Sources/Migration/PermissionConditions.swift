@@ -42,6 +42,10 @@ extension PermissionTable {
         evidence.triggers[.listen]?.refusal != nil
     }
 
+    static let isNotListening = PermissionCondition(name: "migrate-incoming was not accepted") { evidence, _ in
+        evidence.triggers[.listen].map { $0.state != .accepted } ?? false
+    }
+
     static let isListeningAgain = PermissionCondition(name: "it listens for a recovery") { evidence, _ in
         evidence.postcopy == .reconnecting
     }
@@ -57,14 +61,27 @@ extension PermissionTable {
     /// Seen on the other side, and nothing recorded to the contrary. A `cont` that QEMU refused told nobody.
     static let isNeverTold = PermissionCondition(name: "the destination was never told to run the guest") {
         _, context in
-        guard let other = context.other, !context.isRunRecorded else { return false }
-        return other.ran == nil && (other.runSent == nil || other.isRunRefused)
+        guard let other = context.other, other.ran == nil else { return false }
+        return other.isRunRefused || (other.runSent == nil && !context.isRunRecorded)
     }
 
-    static let mayRunHere = PermissionCondition(name: "it ran, was told to run, or may run by the record") {
+    static let isCancelling = PermissionCondition(name: "status cancelling") { evidence, _ in
+        evidence.words.last?.word == .cancelling
+    }
+
+    /// A cancel can be lost with its connection: it may be said again.
+    static let isUnheard = PermissionCondition(name: "QEMU has not said that it stops, and a cancel is safe") {
         evidence, context in
-        if context.isRunRecorded || evidence.events.has(.ran) { return true }
-        return evidence.triggers.wasSent(.run) && evidence.triggers[.run]?.refusal == nil
+        let events = evidence.events
+        if events.has(.cancelling) || events.has(.failing) { return false }
+        return !events.has(.device) || isNeverTold.isMet(evidence, context)
+    }
+
+    static let mayRunHere = PermissionCondition(name: "it ran, was told to run, or may have been by the record") {
+        evidence, context in
+        if evidence.events.has(.ran) { return true }
+        let run = evidence.triggers[.run]
+        return run?.refusal == nil && (context.isRunRecorded || run?.wasSent ?? false)
     }
 
     static let isRefused = PermissionCondition(name: "this attempt is refused by the record") { _, context in

@@ -61,6 +61,8 @@ extension PermissionTable {
         refuse(.startPostcopy, .source, postcopy, "Post-copy was started already"),
         refuse(.startPostcopy, .source, [], "Nothing is left for post-copy to do"),
         allow(.continueSwitchover, .source, [.held]),
+        // A cancel right after the guest was stopped can leave QEMU waiting for a continue, even if it names the state it is in.
+        allow(.continueSwitchover, .source, [.stopping], when: isCancelling),
         refuse(
             .continueSwitchover, .source, [.starting, .waiting, .copying],
             "Wait for pre-switchover, where QEMU asks for it"),
@@ -86,6 +88,7 @@ extension PermissionTable {
             because: "post-copy has begun: each side has a part of the guest",
             "Let it finish; recover it if its channel broke"),
         refuse(.cancel, .source, [.idle], "There is nothing to cancel"),
+        allow(.cancel, .source, [.stopping], when: isUnheard),
         refuse(.cancel, .source, [.stopping], "It is ending already: wait for the end"),
         refuse(
             .cancel, .source, [.completed], "It is too late: the destination has the guest, or its Finish tells why not"
@@ -175,12 +178,12 @@ extension PermissionTable {
         + destinationProcess
 
     private static let destinationConfigure: [PermissionRow] = [
-        allow(.configure, .destination, [.idle]),
-        allow(.configure, .destination, [.completed], when: isRunning),
+        allow(.configure, .destination, [.idle, .completed]),
+        allow(.configure, .destination, [.starting], when: isNotListening),
         refuse(
             .configure, .destination, [.starting, .copying] + postcopy,
             "QEMU would take them and be at odds with the source: set them before migrate-incoming"),
-        refuse(.configure, .destination, [], "Run the guest here first, or start a new QEMU to receive it"),
+        refuse(.configure, .destination, [], "A QEMU can be a destination once: start a new one"),
         PermissionRow(
             act: .parameters, side: .destination, stages: [], releases: .all, condition: nil, answer: .allowed),
     ]

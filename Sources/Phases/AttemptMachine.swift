@@ -51,6 +51,7 @@ public struct AttemptMachine: Hashable, Sendable {
         case .request(let request, let origin): work.add(coordinator.request(request, origin: origin))
         case .timeout(let deadline):
             work.add(coordinator.timedOut(deadline))
+            source.note(timeout: deadline, sequence: sequence, at: time)
             work.add(source.timedOut(deadline))
             work.add(destination.timedOut(deadline))
         case .tick:

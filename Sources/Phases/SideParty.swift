@@ -315,6 +315,7 @@ public struct SideParty: Hashable, Sendable {
         case .restart: return gaveUpCatchingUp(sequence: sequence, at: time)
         default: break
         }
+        source?.note(timeout: deadline, sequence: sequence, at: time)
         let effects = (source?.timedOut(deadline) ?? []) + (destination?.timedOut(deadline) ?? [])
         // The coordinator cannot see these run out, and has to act.
         if deadline == .yank || deadline == .destinationMonitor { isStuck = true }

@@ -51,19 +51,31 @@ extension SourceMachine {
             state = .cleaning(cleaning)
             return []
         }
+        guard evidence.isCleaned else {
+            // Nothing tells that QEMU has tidied up: it is given time, and then looked at once more.
+            cleaning.hasState = false
+            state = .cleaning(cleaning)
+            return [.arm(.grace, milliseconds: options.deadlines[.grace])]
+        }
         let commands = core.restoring()
         cleaning.restoring = commands.count
         state = .cleaning(cleaning)
         return commands.isEmpty ? finishCleaning(cleaning.error) : commands.map { core.send($0) }
     }
 
+    /// Time enters as an observation: that QEMU had its time to tidy up.
+    mutating func note(timeout deadline: Deadline, sequence: Int, at time: Instant) {
+        guard deadline == .grace || deadline == .cleanup else { return }
+        core.evidence.note(timeout: deadline.rawValue, sequence: sequence, at: time)
+    }
+
     mutating func finishCleaning(_ error: StepError) -> [Effect] {
-        [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+        [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)] + finish(.perform, .failed(error))
     }
 
     mutating func endPerform(_ error: StepError) -> [Effect] {
         [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.handOver)]
-            + [.disarm(.cleanup), .disarm(.cleanupPoll)] + finish(.perform, .failed(error))
+            + [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)] + finish(.perform, .failed(error))
     }
 
     var notRestored: StepError {

@@ -584,6 +584,7 @@ public struct SourceMachine: Hashable, Sendable {
         case (.cleanupPoll, .cleaning(let cleaning)):
             return (cleaning.isYankAsked ? [core.send(.queryYank)] : [])
                 + (cleaning.hasState ? [] : [core.send(.queryStatus)])
+        case (.grace, .cleaning(let cleaning)): return cleaning.hasState ? [] : [core.send(.queryStatus)]
         case (.cleanup, .cleaning(let cleaning)): return finishCleaning(cleaning.error)
         case (.quit, .ending(.keeping)): return finish(endingStep, .failed(notRestored))
         case (.quit, .ending(.statistics)) where options.keepsSource:

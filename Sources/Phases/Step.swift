@@ -108,6 +108,8 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case cleanup
     /// The next look whether QEMU has tidied up.
     case cleanupPoll = "cleanup-poll"
+    /// The time that a source gets to tidy up if it cannot be asked whether it has (QEMU before 6.0).
+    case grace
     /// Source completed to destination completed.
     case arrival
     /// `cont` to running on the destination.
@@ -155,7 +157,7 @@ public struct DeadlineTable: Hashable, Sendable {
     /// The waits; a missing one takes ten seconds.
     public var milliseconds: [Deadline: Int] = [
         .begin: 10_000, .prepare: 10_000, .start: 30_000, .switchover: 30_000, .cancel: 3_000, .yank: 5_000,
-        .cleanup: 10_000, .cleanupPoll: 10, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
+        .cleanup: 10_000, .cleanupPoll: 10, .grace: 500, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
         .abandonKill: 5_000, .resume: 10_000, .resumePoll: 10, .quit: 5_000, .quitKill: 5_000,
         .handOver: 30_000, .halfPaused: 5_000, .recovery: 30_000, .completion: 30_000, .sourceMonitor: 10_000,
         .destinationMonitor: 10_000, .peer: 25_000, .restart: 10_000, .repeat: 5_000, .sourcePeer: 25_000,

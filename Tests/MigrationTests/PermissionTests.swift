@@ -52,7 +52,7 @@ import Testing
         [], [.state(.postMigrate)], [.state(.finishMigrate)], [.state(.inMigrate)], [.state(.running)],
         [.state(.paused)], [.state(.shutdown)], [.yankInstances(false)], [.word(.setup)], [.refuse(listen, "no")],
         [.refuse(migrate, "no")], [.send(.cont)], [.send(.cont), .refuse(.cont, "no")], [.event(.resume)],
-        [.send(.cont), .event(.resume)], [.monitor(.lost)], [.word(.postcopyRecoverSetup)],
+        [.send(.cont), .event(.resume)], [.monitor(.lost)], [.send(.migrateCancel)], [.word(.postcopyRecoverSetup)],
     ]
 
     private static let versions: [QEMUVersion?] = [
@@ -185,6 +185,9 @@ import Testing
         (.cancelled, .trigger(.startPostcopy)),
     ]
 
+    /// Where we allow what QEMU may refuse: it does no harm, and can free a QEMU that waits for nothing else.
+    private static let looser: [(StatusWord, PermittedAct)] = [(.cancelling, .trigger(.continueSwitchover))]
+
     @Test(arguments: [QEMUVersion(10, 2), QEMUVersion(11, 1, 3)])
     func nothingIsAllowedThatQEMURefuses(version: QEMUVersion) {
         for (word, row) in Self.oracle {
@@ -196,7 +199,9 @@ import Testing
             for (act, answer) in zip(Self.columns, row.split(separator: " ")) {
                 let isAllowed = evidence.permission(for: act).isAllowed
                 switch answer {
-                case "no", "-": #expect(!isAllowed, "\(act) in \(word?.rawValue ?? "none")")
+                case "no", "-":
+                    let isLooser = Self.looser.contains { $0.0 == word && $0.1 == act }
+                    #expect(isAllowed == isLooser, "\(act) in \(word?.rawValue ?? "none")")
                 default:
                     let isStricter = Self.stricter.contains { $0.0 == word && $0.1 == act }
                     #expect(isAllowed != isStricter, "\(act) in \(word?.rawValue ?? "none")")

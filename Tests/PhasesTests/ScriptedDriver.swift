@@ -292,7 +292,22 @@ struct ScriptedDriver {
         if pair.areBothRunning, !pair.script.runsByItself { violate("I1: both QEMUs run the guest") }
     }
 
+    /// What the machines send is what the permission table allows.
+    private mutating func checkPermission(_ side: Side, _ command: Command) {
+        let (source, destination) = (machine.source.evidence, machine.destination.evidence)
+        let evidence = side == .source ? source : destination
+        var context = PermissionContext(other: side == .source ? destination.report : source.report)
+        context.isRunRecorded = records.contains(.run(attempt: options.attempt))
+        context.isRefused = records.contains(.refused(attempt: options.attempt))
+        context.isSurrendered = records.contains(.surrendered(attempt: options.attempt))
+        context.isNeverRunProven = log.contains {
+            if case .answer(.abandon, .done) = $0 { true } else { false }
+        }
+        if let refusal = evidence.allowed(command, in: context).refusal { violate("I8: \(refusal)") }
+    }
+
     private mutating func check(_ effect: Effect) {
+        if case .send(let side, let command, _) = effect, pair[side].isConnected { checkPermission(side, command) }
         switch effect {
         case .send(.source, .cont, _):
             let wasRefused = machine.destination.evidence.triggers[.run]?.refusal != nil
