@@ -55,8 +55,7 @@ extension Evidence {
     }
 
     /// Whether a cancel was given, by whomever, and an error is not known to be older. If neither can be told to be
-    /// first and QEMU has no last word yet, cancelled it is:
-    /// the error would have been the cancel's consequence.
+    /// first and QEMU has no last word yet, cancelled it is: the error would have been the cancel's consequence.
     private var isCancelLikely: Bool {
         guard let row = triggers[.cancel], row.refusal == nil, row.wasSent || row.wasAccepted else { return false }
         return !isFailureFirst

@@ -2,10 +2,9 @@
 /// none, one or many.
 ///
 /// Two states with the same canonical form behave alike from there on, whatever their sequence numbers, times, counts
-/// and texts are; that is what
-/// keeps the number of states finite when all of them are explored. A whole state is brought into its form in two
-/// passes: every part adds the sequence numbers
-/// that rules compare, then every part replaces its own by their ranks. `canonical` does both for a value on its own.
+/// and texts are; that is what keeps the number of states finite when all of them are explored. A whole state is
+/// brought into its form in two passes: every part adds the sequence numbers that rules compare, then every part
+/// replaces its own by their ranks. `canonical` does both for a value on its own.
 public protocol CanonicalForm {
     /// Adds the sequence numbers that rules compare with one another. Order and repetition do not matter.
     func collectSequences(into sequences: inout [Int])

@@ -132,8 +132,8 @@ public struct EventRow: Hashable, Sendable {
     public var payload: String?
 }
 
-/// All observations of one attempt on one side. First and last are kept apart because "which came first" decides who
-/// is to blame.
+/// All observations of one attempt on one side. First and last are kept apart because "which came first" decides who is
+/// to blame.
 public struct EventTable: Hashable, Sendable {
     private var table = DenseTable<EventKind, EventRow>()
 

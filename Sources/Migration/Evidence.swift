@@ -18,8 +18,8 @@ public struct WordNote: Hashable, Sendable {
 /// Everything known about one QEMU in one attempt: what was asked of it and what was seen.
 ///
 /// Within an attempt the tables are only ever added to. `advance` reads them; nothing in here decides what they mean.
-/// The command that opens the next attempt
-/// empties them; what belongs to none or to another attempt is set aside as stale.
+/// The command that opens the next attempt empties them; what belongs to none or to another attempt is set aside as
+/// stale.
 public struct Evidence: Hashable, Sendable {
     /// Which end this QEMU is.
     public let side: Side
@@ -60,8 +60,8 @@ public struct Evidence: Hashable, Sendable {
     public internal(set) var staleCount = 0
 
     /// `query-migrate` commands under way; how many of them left before the attempt opened, so that their replies tell
-    /// of an earlier one;
-    /// and how many before the last change of the status word, so that theirs may be older than that.
+    /// of an earlier one; and how many before the last change of the status word, so that theirs may be older than
+    /// that.
     var queriesUnderWay = 0
     var staleQueries = 0
     var olderQueries = 0

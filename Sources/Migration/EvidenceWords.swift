@@ -66,8 +66,7 @@ extension Evidence {
     }
 
     /// The command that opens an attempt is about to leave. The first one opens what was prepared; a later one empties
-    /// the tables first, unless an attempt of ours
-    /// goes on: then QEMU will refuse it.
+    /// the tables first, unless an attempt of ours goes on: then QEMU will refuse it.
     mutating func open() {
         let isForeign = !triggers.wasSent(opener)
         guard isForeign || isOver else { return }
@@ -149,12 +148,12 @@ extension Evidence {
     }
 
     /// Whether a source that was asked on a new connection knows nothing of the command that opens the attempt. Its
-    /// `completed` of before is that of the
-    /// migration it arrived by, which has no numbers, or of an earlier one, whose time it repeats.
+    /// `completed` of before is that of the migration it arrived by, which has no numbers, or of an earlier one, whose
+    /// time it repeats.
     private func tellsOfBefore(_ new: MigrationSample) -> Bool {
         guard side == .source, isOpenerCutOff, words.isEmpty else { return false }
         guard let word = new.status else { return true }
-        return word == .completed && new.totalMilliseconds == (wordBefore == .completed ? totalBefore : nil)
+        return word == .completed && wordBefore == .completed && new.totalMilliseconds == totalBefore
     }
 
     /// Whether a reply shows that this attempt's place was taken by another: QEMU works again after its last word, has
@@ -224,8 +223,7 @@ extension Evidence {
     private var wasLastTold: Bool { words.last?.source == .query }
 
     /// Whether a word is no news. QEMU changes the word first and sends the event afterwards, without a lock around
-    /// both: an event can be older
-    /// than what is known.
+    /// both: an event can be older than what is known.
     private func isBehind(_ word: StatusWord, from source: ObservationSource, isFresh: Bool) -> Bool {
         guard let last = words.last else { return false }
         if last.word == word { return true }
@@ -241,8 +239,8 @@ extension Evidence {
         side == .destination && word == .setup && words.last?.word != .completed
     }
 
-    /// Whether an event is news even where it seems to be a step back: it was missing before, or a resume that QEMU
-    /// has not refused makes it likely.
+    /// Whether an event is news even where it seems to be a step back: it was missing before, or a resume that QEMU has
+    /// not refused makes it likely.
     private func isSure(_ word: StatusWord, isOwed: Bool) -> Bool {
         if isWordInDoubt { return true }
         guard postcopy == .paused, word == .postcopyActive, !isOwed else { return false }

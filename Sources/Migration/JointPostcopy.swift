@@ -49,8 +49,8 @@ public enum JointPostcopy: Hashable, Sendable {
             // After both completed the guest was whole on a destination that then went: not post-copy's doing.
             return !isWholeOnSource && (source.completed == nil || destination.completed == nil)
         }
-        // A cancel in post-copy, which QEMU up to 9.2 accepts, and errors after the guest may have run: the source
-        // does not resume.
+        // A cancel in post-copy, which QEMU up to 9.2 accepts, and errors after the guest may have run: the source does
+        // not resume.
         return source.ended != nil && source.isRunning != true && destination.hasLeftInPostcopy
             && destination.completed == nil
     }

@@ -45,10 +45,9 @@ extension Evidence {
     /// Whether a new attempt may begin here and settings may be touched: the old one is over and QEMU has tidied up
     /// after it.
     ///
-    /// Up to 11.0 `failed` comes before QEMU has tidied up, and capabilities touched in between can abort it. Tidied
-    /// up is seen by `query-yank`, by `failed` after `failing`, by
-    /// `cancelled`, which comes last, or, where none of them can be seen, by a wait that ran out after the end. The
-    /// run state must have been seen too.
+    /// Up to 11.0 `failed` comes before QEMU has tidied up, and capabilities touched in between can abort it. Tidied up
+    /// is seen by `query-yank`, by `failed` after `failing`, by `cancelled`, which comes last, or, where none of them
+    /// can be seen, by a wait that ran out after the end. The run state must have been seen too.
     public var isCleaned: Bool {
         switch stage {
         case .idle, .gone: true

@@ -1,9 +1,8 @@
 /// Where one side of a post-copy migration is: exactly one of these at any time.
 ///
 /// A machine of its own beside the tables, because post-copy goes round in circles (broken, paused, recovered, and
-/// again) while the tables only grow. It is moved by
-/// the rows as they are noted, each of which may be missing, late or unknown, and it never moves backward on a word
-/// that is older than what is known.
+/// again) while the tables only grow. It is moved by the rows as they are noted, each of which may be missing, late or
+/// unknown, and it never moves backward on a word that is older than what is known.
 public enum PostcopyState: String, Hashable, Sendable, CaseIterable {
     /// Not in post-copy: not asked for, or over.
     case off
@@ -13,14 +12,13 @@ public enum PostcopyState: String, Hashable, Sendable, CaseIterable {
     /// The package of device state is on its way or being loaded (QEMU 10.2). A failure here still returns to the
     /// source.
     case device
-    /// The guest may run on the destination while memory follows. On QEMU up to 9.2 the source says so before its
-    /// guest stops.
+    /// The guest may run on the destination while memory follows. On QEMU up to 9.2 the source says so before its guest
+    /// stops.
     case active
     /// The channel broke. Stays so until somebody asks for a recovery.
     case paused
     /// On a source, a recovery connects (QEMU 9.1; older ones go from `paused` to `recovering` at once). On a
-    /// destination, `migrate-recover` was
-    /// accepted and the source has not come yet, which no status word tells.
+    /// destination, `migrate-recover` was accepted and the source has not come yet, which no status word tells.
     case reconnecting
     /// The two shake hands on a new channel.
     case recovering
@@ -56,8 +54,7 @@ public enum PostcopyInput: Hashable, Sendable {
     /// A destination accepted `migrate-recover` and listens again.
     case listening
     /// A status word. `isSure` if it cannot be older than what is known: a query that left after the last change, the
-    /// first word after a lost connection,
-    /// or what an accepted request has just asked for.
+    /// first word after a lost connection, or what an accepted request has just asked for.
     case word(StatusWord, from: ObservationSource, isSure: Bool)
 }
 

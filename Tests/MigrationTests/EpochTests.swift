@@ -107,6 +107,9 @@ import Testing
         // It was not: the outgoing one has numbers.
         #expect(evidence(cut, thenAsk: [(.completed, 1200)]).stage == .completed)
         #expect(evidence(cut, thenAsk: [(.active, 100)]).stage == .copying)
+        // Without one of before it can only be this one's.
+        let fresh: [Line] = [.send(.queryMigrate), .look(nil), .send(migrate), .monitor(.lost), .monitor(.connected)]
+        #expect(Evidence(.source, fresh + [.send(.queryMigrate), .look(.completed)]).stage == .completed)
         // An accepted command arrived, whatever is lost afterwards.
         let accepted = before + [.send(migrate), .accept(migrate), .monitor(.lost), .monitor(.connected)]
         #expect(Evidence(.source, accepted + [.send(.queryMigrate), .look(.completed)]).stage == .completed)

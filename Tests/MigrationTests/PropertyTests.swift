@@ -1,7 +1,8 @@
 import Migration
 import Testing
 
-/// Whatever order events come in and whichever are lost, as long as cause goes before effect: the outcome is the same once the deciding facts or a query arrived.
+/// Whatever order events come in and whichever are lost, as long as cause goes before effect: the outcome is the same
+/// once the deciding facts or a query arrived.
 @Suite struct OutcomeTests {
     /// What must not depend on the order and the loss of events.
     struct Outcome: Hashable {
@@ -259,7 +260,8 @@ import Testing
 
         /// Events come late, overtake one another and get lost; queries are sent, answered and told at any time.
         private mutating func tell(_ items: [Item], _ dice: inout Dice) {
-            // Nothing but their own events tells that an error came before the cancel, and that the guest had left in post-copy before the end.
+            // Nothing but their own events tells that an error came before the cancel, and that the guest had left in
+            // post-copy before the end.
             let isFaithful: Set<StatusWord> = [.setup, .failing, .postcopyActive, .postcopyPaused]
             var status = StatusWord.none
             var late: [StatusWord] = []
