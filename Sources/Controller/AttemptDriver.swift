@@ -245,6 +245,12 @@ final class AttemptDriver {
         case .kill(let side):
             if isFlushDue { flush() }
             kill(side)
+        case .lease(let side, _):
+            // Nobody can ask for one here yet; whoever does all the same must not go on without.
+            let time = journal.now
+            let why = "this controller has no lock manager"
+            let sequence = journal.record("mark", side, .string(why), at: time)
+            enqueue(.lease(side, .refused(why)), sequence: sequence, at: time)
         case .finished(let result):
             journal.record("result", nil, result.json, at: journal.now)
             finish(result)

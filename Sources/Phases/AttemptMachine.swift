@@ -48,6 +48,8 @@ public struct AttemptMachine: Hashable, Sendable {
         case .surveyed(.destination, let survey): work.add(destination.surveyed(survey))
         case .surveyFailed(.source, let why): work.add(source.surveyFailed(why))
         case .surveyFailed(.destination, let why): work.add(destination.surveyFailed(why))
+        case .lease(.source, let result): work.add(source.leaseAnswered(result))
+        case .lease(.destination, let result): work.add(destination.leaseAnswered(result))
         case .request(let request, let origin): work.add(coordinator.request(request, origin: origin))
         case .timeout(let deadline):
             work.add(coordinator.timedOut(deadline))
@@ -71,7 +73,7 @@ public struct AttemptMachine: Hashable, Sendable {
             source.sent(command, origin: .controller, sequence: sequence, at: time)
         case .sent(.destination, let command):
             destination.sent(command, origin: .controller, sequence: sequence, at: time)
-        case .surveyed, .surveyFailed, .request, .timeout, .tick: break
+        case .surveyed, .surveyFailed, .lease, .request, .timeout, .tick: break
         }
     }
 

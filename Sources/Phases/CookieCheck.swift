@@ -112,6 +112,9 @@ public struct CookieCheck: Hashable, Sendable {
             throw CookieError(
                 .replayed, "attempt", "belongs to attempt \(quoted(cookie.attempt)), this is \(quoted(reader.attempt))")
         }
+        if let recovery = cookie.recovery, recovery < 1 {
+            throw CookieError(.invalid, "recovery", "\(recovery) is no number of a recovery")
+        }
         if let part = cookie.mandatory.first {
             throw CookieError(
                 .unknownPart, "mandatory", "this version does not know \(quoted(part)) and must not ignore it")

@@ -30,7 +30,7 @@ public struct DestinationMachine: Hashable, Sendable {
         case done
     }
 
-    enum Abandoning: Hashable { case asking, quitting, killing }
+    enum Abandoning: Hashable { case asking, quitting, killing, releasing }
 
     var core: SideCore
     var state = State.idle
@@ -45,7 +45,7 @@ public struct DestinationMachine: Hashable, Sendable {
     /// The destination of an attempt.
     public init(options: MigrateOptions) {
         self.options = options
-        core = SideCore(side: .destination)
+        core = SideCore(side: .destination, lockManager: options.lockManager)
         guard options.isPostcopyResume else { return }
         // The job of the attempt that was interrupted is the one that goes on; its guest runs here.
         core.job = JobMachine(side: .destination, restoring: .postcopyFailed)
@@ -85,6 +85,11 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Prepare: hold the job, compare, listen.
     public mutating func prepare(_ cookie: Cookie) -> [Effect] {
+        do throws(CookieError) {
+            try CookieCheck().check(cookie, into: .prepare, by: options.cookieReader)
+        } catch {
+            return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
+        }
         if case .interrupted(let earlier) = state { return prepareResume(cookie.carrying(earlier)) }
         switch core.enter(.prepare, owner: "prepare", starting: .in) {
         case .failure(let error):
@@ -95,6 +100,7 @@ public struct DestinationMachine: Hashable, Sendable {
                 state = .prepared(cookie)
                 return [phase, .answer(.prepare, .done(cookie))]
             }
+            core.lease.receive(cookie.lease, isFresh: true)
             state = .preparing(cookie)
             return [phase] + SideCore.firstQueries.map { core.send($0) }
                 + [.arm(.prepare, milliseconds: options.deadlines[.prepare])] + gathered()
@@ -124,9 +130,6 @@ public struct DestinationMachine: Hashable, Sendable {
                     "the destination is not made like the source:\n"
                         + differences.map { "  - \($0)" }.joined(separator: "\n"))
             }
-        }
-        for part in cookie.mandatory {
-            return failPrepare("the source requires \(part), which this version does not know")
         }
         var wanted = ["events"]
         if options.isPostcopyPossible {
@@ -174,7 +177,7 @@ public struct DestinationMachine: Hashable, Sendable {
             state = .arriving(cookie.carrying(prepared))
             let next = progress()
             guard case .arriving = state else { return [phase] + next }
-            return [phase, .arm(.arrival, milliseconds: options.deadlines[.arrival])]
+            return [phase, .arm(.arrival, milliseconds: options.deadlines[.arrival])] + next
         }
     }
 
@@ -196,6 +199,7 @@ public struct DestinationMachine: Hashable, Sendable {
             ]
         }
         if evidence.processEnd != nil {
+            if let wait = leasesToGiveBack() { return [.persist(.refused(attempt: options.attempt))] + wait }
             state = .done
             return [.persist(.refused(attempt: options.attempt))] + core.finishJob()
                 + [.answer(.abandon, .done(Cookie(attempt: options.attempt)))]
@@ -348,6 +352,7 @@ public struct DestinationMachine: Hashable, Sendable {
     private mutating func run(_ cookie: Cookie) -> [Effect] {
         // A commit that cannot be followed by its `cont` would only tie everybody's hands.
         guard evidence.monitor == .connected else { return [] }
+        if let wait = leasesToTake(cookie) { return wait }
         isRunRecorded = true
         isReconnecting = false
         state = .running(cookie)
@@ -443,6 +448,7 @@ public struct DestinationMachine: Hashable, Sendable {
     }
 
     mutating func answerAbandon(_ result: StepResult) -> [Effect] {
+        if case .done = result, let wait = leasesToGiveBack() { return wait }
         state = .done
         let phase = core.job.phase
         let move: [Effect] =
@@ -463,6 +469,7 @@ public struct DestinationMachine: Hashable, Sendable {
     /// A wait ran out.
     public mutating func timedOut(_ deadline: Deadline) -> [Effect] {
         switch (deadline, state) {
+        case (.destinationLease, _): return leaseTimedOut()
         case (.prepare, .preparing), (.prepare, .configuring), (.prepare, .listening):
             return failPrepare("the destination did not answer in time", kind: .failed)
         case (.arrival, .arriving):

@@ -8,6 +8,7 @@ extension DestinationMachine {
         guard ledger.intents.contains(.listen) else { return }
         hasListened = true
         recoveries = ledger.recoveries
+        core.lease.receive(ledger.calls[.prepare]?.lease, isFresh: false)
         core.evidence.note(
             sent: .migrateIncoming(uri: options.uri, exitOnError: nil), origin: .controller, sequence: sequence,
             at: time)

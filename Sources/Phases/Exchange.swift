@@ -54,6 +54,10 @@ public struct MigrateOptions: Hashable, Sendable {
     public var hostUUID: String?
     /// The protocol that the steps follow.
     public var protocolVersion = ProtocolVersion.v3
+    /// Both sides are on this one host, and that is what is wanted.
+    public var isOneHost = false
+    /// The lock manager that both sides use; `nil` for none.
+    public var lockManager: LockManagerKind?
     /// Who calls the steps.
     public var mode = MigrationMode.managed
     /// Whether Begin holds the source's job, so that nothing about the guest changes between Begin and Perform. Without, Perform starts the job.
@@ -77,6 +81,11 @@ public struct MigrateOptions: Hashable, Sendable {
     /// Whether post-copy may be used as things are: it is wished, the protocol has a way back from Finish, and the destination can ask for pages.
     public var isPostcopyPossible: Bool {
         postcopy != nil && isTwoWay && protocolVersion == .v3 && !isOffline && (mode == .managed || mode == .peerToPeer)
+    }
+
+    /// Whoever reads a cookie of this attempt on this host.
+    public var cookieReader: CookieReader {
+        CookieReader(attempt: attempt, hostUUID: hostUUID, isOneHost: isOneHost, lockManager: lockManager)
     }
 
     /// Whether the stream has a way back from the destination. On exec, file and pipes `return-path` leaves the guest stopped for ever.
@@ -139,6 +148,8 @@ public enum Input: Hashable, Sendable {
     case request(Request, Origin)
     /// A bounded wait ran out.
     case timeout(Deadline)
+    /// A side's lock manager answers.
+    case lease(Side, LeaseResult)
     /// Time for a look.
     case tick
 }
@@ -169,6 +180,8 @@ public enum Effect: Hashable, Sendable {
     case disarm(Deadline)
     /// A process is to be killed.
     case kill(Side)
+    /// A side's lock manager is asked; `Input.lease` brings its answer.
+    case lease(Side, LeaseAction)
     /// The attempt is over.
     case finished(AttemptResult)
 }

@@ -68,8 +68,13 @@ public struct LeaseMachine: Hashable, Sendable {
 
     /// The guest has stopped: its leases are to be given back.
     public mutating func release() -> LeaseGate {
-        guard kind != nil, standing != .free else { return .open }
-        return standing == .held ? ask(.release) : ask(.inquire)
+        guard kind != nil else { return .open }
+        if pending != nil { return .wait }
+        switch standing {
+        case .free: return .open
+        case .held: return ask(.release)
+        case .unknown: return ask(.inquire)
+        }
     }
 
     /// The guest is about to run, or was found running: its leases are to be held.
@@ -84,7 +89,6 @@ public struct LeaseMachine: Hashable, Sendable {
     }
 
     private mutating func ask(_ action: LeaseAction) -> LeaseGate {
-        if pending != nil { return .wait }
         // What was refused once is not asked again: nothing has changed since.
         if refused == action { return .closed(refusal) }
         pending = action

@@ -62,6 +62,8 @@ public enum SideInput: Hashable, Sendable {
     case surveyed(Survey)
     /// The survey could not be made, and why.
     case surveyFailed(String)
+    /// The side's lock manager answers.
+    case lease(LeaseResult)
     /// A bounded wait ran out.
     case timeout(Deadline)
     /// Time for a look.
@@ -92,6 +94,8 @@ public enum SideEffect: Hashable, Sendable {
     case disarm(Deadline)
     /// The side's QEMU process is to be killed.
     case kill
+    /// The side's lock manager is asked; `SideInput.lease` brings its answer.
+    case lease(LeaseAction)
 }
 
 /// What goes into a coordinator.

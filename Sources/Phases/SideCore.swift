@@ -3,6 +3,8 @@ import Migration
 /// What the machines of both sides share: the evidence, the job with its phase, and the gathering of what was before.
 struct SideCore: Hashable, Sendable {
     var evidence: Evidence
+    /// The guest's leases, where there is a lock manager.
+    var lease: LeaseMachine
     var job: JobMachine
     var survey: Survey?
     var surveyProblem: String?
@@ -23,8 +25,9 @@ struct SideCore: Hashable, Sendable {
     /// Whether one call holds the job from its first step to its last.
     let isHeldThroughout: Bool
 
-    init(side: Side, isHeldThroughout: Bool = false) {
+    init(side: Side, isHeldThroughout: Bool = false, lockManager: LockManagerKind? = nil) {
         evidence = Evidence(side: side)
+        lease = LeaseMachine(side: side, kind: lockManager)
         job = JobMachine(side: side)
         self.isHeldThroughout = isHeldThroughout
     }

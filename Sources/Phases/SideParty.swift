@@ -84,6 +84,9 @@ public struct SideParty: Hashable, Sendable {
             effects = take((source?.surveyed(survey) ?? []) + (destination?.surveyed(survey) ?? []), sequence)
         case .surveyFailed(let why):
             effects = take((source?.surveyFailed(why) ?? []) + (destination?.surveyFailed(why) ?? []), sequence)
+        case .lease(let result):
+            effects = take(
+                (source?.leaseAnswered(result) ?? []) + (destination?.leaseAnswered(result) ?? []), sequence)
         case .tick:
             effects = take((source?.tick() ?? []) + (destination?.tick() ?? []), sequence)
         }
@@ -255,6 +258,7 @@ public struct SideParty: Hashable, Sendable {
             case .arm(let deadline, let milliseconds): result.append(.arm(deadline, milliseconds: milliseconds))
             case .disarm(let deadline): result.append(.disarm(deadline))
             case .kill: result.append(.kill)
+            case .lease(_, let action): result.append(.lease(action))
             case .accepted(let step): result.append(.message(.accepted(step)))
             case .call, .publish, .finished, .refused: break
             }

@@ -142,6 +142,7 @@ extension SourceMachine {
                 state = .resuming(.asking)
                 return [.arm(.resumePoll, milliseconds: options.deadlines[.resumePoll])]
             }
+            if let wait = leasesToTakeBack() { return wait }
             state = .resuming(.continuing)
             return [core.send(.cont)]
         case (.continuing, .cont, .refused(_, let text)):

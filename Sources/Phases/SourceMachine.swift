@@ -60,6 +60,8 @@ public struct SourceMachine: Hashable, Sendable {
     var handOver = HandOver.none
     /// Whether the surrender is on record: from then on the guest is not this side's any more.
     var isSurrendered = false
+    /// The guest has left, and its leases are still to be given back.
+    var isSurrenderDue = false
     /// A recovery was started, and QEMU shows nothing of it yet.
     var isReconnecting = false
     /// Why this side itself gave up, if it did.
@@ -68,7 +70,8 @@ public struct SourceMachine: Hashable, Sendable {
     /// The source of an attempt.
     public init(options: MigrateOptions) {
         self.options = options
-        core = SideCore(side: .source, isHeldThroughout: options.mode.isHeldThroughout)
+        core = SideCore(
+            side: .source, isHeldThroughout: options.mode.isHeldThroughout, lockManager: options.lockManager)
         guard options.isPostcopyResume else { return }
         // The job of the attempt that was interrupted is the one that goes on.
         core.job = JobMachine(side: .source, restoring: .postcopyFailed)
@@ -158,6 +161,8 @@ public struct SourceMachine: Hashable, Sendable {
         if options.isPostcopyPossible, !core.hasCapability("postcopy-ram") {
             return failBegin("the source's QEMU has no postcopy-ram capability")
         }
+        if let wait = leasesToKnow(isRunning: runState == .running) { return wait }
+        cookie.lease = core.lease.state
         cookie.description = survey.description
         cookie.name = survey.description.name
         cookie.uuid = survey.description.uuid
@@ -275,7 +280,7 @@ public struct SourceMachine: Hashable, Sendable {
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
         noteInterference()
-        let heard = core.heard(fact) ? [Effect.disarm(.sourceMonitor)] : []
+        let heard = (core.heard(fact) ? [Effect.disarm(.sourceMonitor)] : []) + followLeases()
         switch fact {
         case .reply(let command, let reply):
             core.gather(reply)
@@ -515,6 +520,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// The guest has left: that goes on record before anybody may let it run elsewhere.
     mutating func surrender() -> [Effect] {
+        if let wait = leasesToFree() { return wait }
         state = .performed
         handOver = .proven
         var cookie = Cookie(attempt: options.attempt)
@@ -550,6 +556,7 @@ public struct SourceMachine: Hashable, Sendable {
     /// A wait ran out.
     public mutating func timedOut(_ deadline: Deadline) -> [Effect] {
         switch (deadline, state) {
+        case (.sourceLease, _): return leaseTimedOut()
         case (.begin, .beginning): return failBegin("the source did not answer in time", kind: .failed)
         case (.start, .configuring):
             guard evidence.triggers.wasSent(.migrate) else {

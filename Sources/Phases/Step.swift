@@ -136,6 +136,10 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case recovery
     /// Destination completed in post-copy to source completed.
     case completion
+    /// What the source's lock manager was asked, to its answer.
+    case sourceLease = "source-lease"
+    /// What the destination's lock manager was asked, to its answer.
+    case destinationLease = "destination-lease"
     /// A lost source monitor.
     case sourceMonitor = "source-monitor"
     /// A lost destination monitor.
@@ -160,7 +164,8 @@ public struct DeadlineTable: Hashable, Sendable {
         .cleanup: 10_000, .cleanupPoll: 10, .grace: 500, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
         .abandonKill: 5_000, .resume: 10_000, .resumePoll: 10, .quit: 5_000, .quitKill: 5_000,
         .handOver: 30_000, .halfPaused: 5_000, .recovery: 30_000, .completion: 30_000, .sourceMonitor: 10_000,
-        .destinationMonitor: 10_000, .peer: 25_000, .restart: 10_000, .repeat: 5_000, .sourcePeer: 25_000,
+        .destinationMonitor: 10_000, .sourceLease: 5_000, .destinationLease: 5_000, .peer: 25_000, .restart: 10_000,
+        .repeat: 5_000, .sourcePeer: 25_000,
         .destinationPeer: 25_000,
     ]
 

@@ -58,7 +58,7 @@ struct DrivenOutput {
             self.init("disarm", nil, .string(deadline.rawValue))
         case .kill(let side): self.init("kill", side, [:])
         case .finished(let result): self.init("result", nil, result.json)
-        case .survey, .refused: return nil
+        case .survey, .refused, .lease: return nil
         }
     }
 

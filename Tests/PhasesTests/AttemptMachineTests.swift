@@ -50,6 +50,7 @@ extension Effect {
         case .answer(let step, .done): "answer \(step)"
         case .answer(let step, .failed): "fail \(step)"
         case .kill(let side): "kill \(side)"
+        case .lease(let side, let action): "\(side) \(action)"
         case .finished: "finished"
         case .accepted(let step): "accept \(step)"
         case .refused(let request, _): "refuse \(request.rawValue)"

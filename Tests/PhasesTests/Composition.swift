@@ -34,6 +34,8 @@ struct Composition {
 
     let options: MigrateOptions
     var pair: ScriptedPair
+    /// The lock manager of both sides, for attempts that have one.
+    var locks = MemoryLockManager(heldBy: .source)
     private(set) var source: SideParty?
     private(set) var destination: SideParty?
     private(set) var coordinator: CoordinatorParty?
@@ -245,6 +247,7 @@ struct Composition {
         case .fact(let side, let fact): take(side, .fact(fact))
         case .surveyed(let side, let survey): take(side, .surveyed(survey))
         case .surveyFailed(let side, let why): take(side, .surveyFailed(why))
+        case .lease(let side, let result): take(side, .lease(result))
         default: violate("a QEMU does not say \(input)")
         }
     }
@@ -311,6 +314,9 @@ struct Composition {
             armed[Wait(party: Party(side), deadline: deadline)] = now + Int64(milliseconds) * 1000
         case .disarm(let deadline): armed[Wait(party: Party(side), deadline: deadline)] = nil
         case .kill: pair.kill(side)
+        case .lease(let action):
+            let result = locks.perform(action, on: side)
+            pair.pending[.init(side: side, kind: 3), default: []].append(.lease(side, result))
         }
         return true
     }

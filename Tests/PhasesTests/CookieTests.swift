@@ -201,6 +201,7 @@ private func refusal(
 
     typealias Change = @Sendable (inout Cookie) -> Void
     static let nonsense: [(Step, String, Change)] = [
+        (.begin, "recovery", { $0.recovery = 0 }), (.finish, "recovery", { $0.recovery = .min }),
         (.prepare, "storage[0]", { $0.storage[0].target = "" }),
         (.prepare, "storage[0]", { $0.storage[0].capacityBytes = -1 }),
         (.prepare, "storage[1].target", { $0.storage.append($0.storage[0]) }),

@@ -17,6 +17,12 @@ enum Fault: Hashable {
 struct ScriptedDriver {
     private(set) var machine: AttemptMachine
     private(set) var pair: ScriptedPair
+    /// The lock manager of both sides, for attempts that have one.
+    var locks = MemoryLockManager(heldBy: .source)
+    /// The lock manager answers nothing.
+    var areLocksSilent = false
+    /// Somebody else takes the leases as soon as they are free, and gives them back.
+    var hasThief = false
     /// Everything that was to be done, in order.
     private(set) var log: [Effect] = []
     /// What must not be and was.
@@ -270,6 +276,14 @@ struct ScriptedDriver {
             case .arm(let deadline, let milliseconds): armed[deadline] = now + Int64(milliseconds) * 1000
             case .disarm(let deadline): armed[deadline] = nil
             case .kill(let side): pair.kill(side)
+            case .lease(let side, let action):
+                if areLocksSilent { continue }
+                if hasThief, side == .destination, case .acquire(let state) = action {
+                    _ = locks.perform(.acquire(state), on: .source)
+                    _ = locks.perform(.release, on: .source)
+                }
+                let result = locks.perform(action, on: side)
+                pair.pending[.init(side: side, kind: 3), default: []].append(.lease(side, result))
             case .publish(let status, _): published.append(status)
             case .finished:
                 isFinished = true
