@@ -102,11 +102,11 @@ extension Deadline {
 }
 
 extension Effect {
-    /// Whether it does something to a QEMU, or must be written before such an act. The guest may stand still until it is done, so a driver
+    /// Whether it does something to a QEMU or to the guest's leases, or must be written before such an act. The guest may stand still until it is done, so a driver
     /// carries these out before the others.
     public var isAct: Bool {
         switch self {
-        case .send, .persist, .kill: true
+        case .send, .persist, .kill, .lease: true
         case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .finished: false
         }
     }
