@@ -42,7 +42,8 @@ case_() {
     rm -f "$lab"/*.pid
     if test "$status" != "$code"; then echo "$name: exit code $status, not $code" >&2; cat "$lab/out" >&2; exit 1; fi
     if test "$name" != warm-up; then
-        sed "s,$lab,/run/lab,g" "$lab/$name.qmptrace" >"$here/driven/$name.qmptrace"
+        # Nobody needs to know where and on which host.
+        sed -e "s,$lab,/run/lab,g" -e "s,$(cat /etc/machine-id),00000000000000000000000000000000,g" "$lab/$name.qmptrace" >"$here/driven/$name.qmptrace"
         echo "$name"
     fi
 }

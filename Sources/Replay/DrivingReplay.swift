@@ -42,6 +42,8 @@ public struct DrivingReplay {
     private var open: [Key: Open] = [:]
     private var versions: [Side: QEMUVersion] = [:]
     private var connected: Set<Side> = []
+    /// The side that a command has just left for, with nothing after it but messages of that side.
+    private var writing: Side?
     private var hasEnded = false
     private var divergence: Divergence?
 
@@ -85,6 +87,13 @@ public struct DrivingReplay {
         guard divergence == nil else { return }
         records += 1
         let side = record.side.map { $0 == .source ? Side.source : .destination }
+        defer {
+            switch record.member {
+            case .send: writing = side
+            case .recv where side == writing: break
+            default: writing = nil
+            }
+        }
         switch record.member {
         case .send(let message): sent(message, side, record)
         case .recv(let message): received(message, side, record)
@@ -294,17 +303,20 @@ public struct DrivingReplay {
 
     /// Whether everything that had to be recorded by now was.
     ///
-    /// A command that is handed to a connection which is broken already leaves no record. That it is, only the record of the loss shows; before it, and even
-    /// among the outputs of one input, stand the messages that were still on their way. Until then the command is only missed.
+    /// A command that is handed to a connection which is broken already may leave no record, and the failing write brings in the messages that were still
+    /// on their way: these then stand among the outputs of one input. Until something contradicts, what is missing is only missed.
     @discardableResult
     private mutating func settled(before record: TraceRecord?) -> Bool {
+        let side = record?.side.map { $0 == .source ? Side.source : .destination }
+        var isWriting = false
+        if case .recv = record?.member { isWriting = writing != nil && writing == side }
         for index in pending.indices where !mayWait(pending[index]) {
-            guard let record, pending[index].command != nil else {
+            guard let record, pending[index].command != nil || isWriting else {
                 diverge(record, pending[index])
                 return false
             }
             pending[index].missedAt = pending[index].missedAt ?? record
-            if pending[index].side == record.side.map({ $0 == .source ? .source : .destination }) { return true }
+            if pending[index].command != nil, pending[index].side == side { return true }
         }
         return true
     }

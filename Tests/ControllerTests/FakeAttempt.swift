@@ -95,6 +95,11 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
         } catch is Hung {
             throw Hung(trace: Self.lastLines("\(directory)/trace"))
         }
+        // For whoever wants to look at one, or keep it: GODWIT_KEEP_TRACES names a directory.
+        if let keep = getenv("GODWIT_KEEP_TRACES") {
+            let words = "\(result.word.rawValue) \(release) \(name)".map { $0.isLetter || $0.isNumber ? $0 : "-" }
+            link("\(directory)/trace", "\(String(cString: keep))/\(String(words)).qmptrace")
+        }
         return Outcome(
             result: result, network: server.inspect { $0 }, driven: try DriveReport.drive(path: "\(directory)/trace"))
     }

@@ -37,7 +37,7 @@ struct DrivingTests {
     }
 
     @Test func everyOutcomeIsThere() {
-        for word in ["completed", "cancelled", "failed", "lost", "ended"] {
+        for word in ["completed", "cancelled", "failed", "lost", "ended", "undecided"] {
             #expect(Self.names.contains { $0.hasPrefix(word) }, "\(word)")
         }
     }

@@ -8,6 +8,14 @@ struct GoldenTests {
         #expect(Fixtures.names.count >= 120)
     }
 
+    @Test func everyRecordingHasItsExpectation() {
+        let recordings = Fixtures.list("\(Fixtures.root)/traces").flatMap { version in
+            Fixtures.list("\(Fixtures.root)/traces/\(version)").filter { $0.hasSuffix(".qmptrace") }
+                .map { "\(version)/\($0.dropLast(9))" }
+        }
+        #expect(recordings == Fixtures.names)
+    }
+
     @Test(arguments: Fixtures.names)
     func replayAgrees(with name: String) throws {
         let expected = try Fixtures.expectation(name)
