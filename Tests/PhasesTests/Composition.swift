@@ -56,7 +56,7 @@ struct Composition {
     private(set) var results: [AttemptResult] = []
     private(set) var phases: [PhaseMove] = []
     private(set) var inputs = 0
-    private var condition: (Happening, (Composition) -> Bool)?
+    private var conditions: [(Happening, (Composition) -> Bool)] = []
     private var now: Int64 = 0
     private var armed: [Wait: Int64] = [:]
     /// The fate of the messages, by their number.
@@ -126,6 +126,8 @@ struct Composition {
         case die(Side)
         /// A side's program and its QEMU die together and do not come back.
         case hostGone(Side)
+        /// The migration's channel breaks.
+        case breakStream
     }
 
     init(_ script: Script = Script(), options: MigrateOptions = ScriptedDriver.options()) {
@@ -165,12 +167,17 @@ struct Composition {
 
     /// Something happens as soon as something is so.
     mutating func befall(_ happening: Happening, when condition: @escaping (Composition) -> Bool) {
-        self.condition = (happening, condition)
+        conditions.insert((happening, condition), at: 0)
+    }
+
+    /// Something happens as soon as something is so, after what was said to happen before it.
+    mutating func befallNext(_ happening: Happening, when condition: @escaping (Composition) -> Bool) {
+        conditions.append((happening, condition))
     }
 
     private mutating func step() -> Bool {
-        if let (happening, condition) = condition, condition(self) {
-            self.condition = nil
+        if let (happening, condition) = conditions.first, condition(self) {
+            conditions.removeFirst()
             befall(happening)
         }
         if let next = late.firstIndex(where: { $0.at <= inputs }) { letters.append(late.remove(at: next).letter) }
@@ -224,8 +231,22 @@ struct Composition {
     private var repeats = 0
     private var hasGivenUp = false
 
-    /// A copy may take as long as it likes, nobody bounded it. A person gives up at some time.
+    /// How often a person has asked for a recovery.
+    private var recoveries = 0
+
+    /// A pause that has a name: it stays until somebody asks for a recovery.
+    var isInterrupted: Bool {
+        pair.source.status == .postcopyPaused || pair.destination.status == .postcopyPaused
+    }
+
+    /// A copy may take as long as it likes, nobody bounded it. A person gives up at some time, or asks for a recovery.
     private mutating func giveUp() -> Bool {
+        if result == nil, coordinator != nil, isInterrupted, recoveries < pair.script.postcopy.recoveries {
+            recoveries += 1
+            repeats = 0
+            take(.request(.recover, .operator))
+            return true
+        }
         guard !hasGivenUp, result == nil, coordinator != nil, pair.source.status == .active else { return false }
         hasGivenUp = true
         repeats = 0
@@ -366,6 +387,7 @@ struct Composition {
         case .mend(let side): cut(side, false)
         case .request(let request): take(.request(request, .operator))
         case .die(let side): pair.die(side, .signalled(9))
+        case .breakStream: pair.source.isBroken = true
         case .hostGone(let side):
             pair.die(side, .signalled(9))
             crash(Party(side), returns: false)
@@ -446,10 +468,13 @@ struct Composition {
                 violate("I2: destination run before the surrender")
             }
             if has(.refused(attempt: options.attempt)) { violate("I2: destination run after the tombstone") }
-        case .send(.migrate, _):
+        case .send(let command, _) where command.name == "migrate":
+            if case .migrate(_, resume: true) = command { break }
             if sends.contains(where: { $0.command.trigger == .migrate }) { violate("migrate was sent twice") }
         case .phase(let move):
-            if move.to < move.from, move.to != .none { violate("backwards: \(move)") }
+            if move.to != .none, !PhaseMoves.isLegal(side, from: move.from, to: move.to) {
+                violate("no such move: \(move)")
+            }
             if let last = phases.last(where: { $0.side == side }), last.to != move.from {
                 violate("\(move) after \(last)")
             }
@@ -460,7 +485,7 @@ struct Composition {
     /// What is told at the end is the truth.
     private mutating func check() {
         guard let result else {
-            if coordinator != nil { violate("I5: nothing is under way and nothing is told") }
+            if coordinator != nil, !isInterrupted { violate("I5: nothing is under way and nothing is told") }
             return
         }
         switch result.word {
@@ -470,6 +495,9 @@ struct Composition {
             if pair.destination.isRunning { violate("I6: \(result.word), destination runs") }
         case .lost, .ended:
             if pair.source.isRunning || pair.destination.isRunning { violate("I6: \(result.word), somebody runs") }
+            if result.word == .lost, pair.isWholeOnSource || pair.isWholeOnDestination {
+                violate("I6: lost, and somebody has it")
+            }
         default: break
         }
     }
