@@ -105,6 +105,12 @@ public struct CoordinatorParty: Hashable, Sendable {
         if side == .source { source = standing } else { destination = standing }
         coordinator.wasPausedOnTheWay = source?.wasPausedOnTheWay ?? false
         if !standing.isCatchingUp { heard(of: side, &work) }
+        if standing.isFinished, result == nil, awaited.isEmpty, coordinator.state == .interrupted {
+            // With nobody inside each side finishes by itself; its answer was to nobody, and may be lost.
+            work.actions += coordinator.answered(
+                side == .source ? .confirm : .finish, .done(Cookie(attempt: options.attempt)), source: sourceReport,
+                destination: destinationReport)
+        }
         guard result == nil, awaited.isEmpty, standing.isStuck, last?.isStuck != true else { return }
         work.actions += coordinator.timedOut(side == .source ? .yank : .destinationMonitor)
     }
@@ -181,7 +187,8 @@ public struct CoordinatorParty: Hashable, Sendable {
 
     /// Keeps calling as long as anything is unanswered.
     private mutating func watch(_ work: inout Work) {
-        let isWaiting = result == nil && awaited.isEmpty && !ledger.outstanding.isEmpty
+        let isOpen = !ledger.outstanding.isEmpty || coordinator.state == .interrupted
+        let isWaiting = result == nil && awaited.isEmpty && isOpen
         if isWaiting, !isRepeating {
             isRepeating = true
             work.effects.append(.arm(.repeat, milliseconds: options.deadlines[.repeat]))

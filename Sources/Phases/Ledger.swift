@@ -50,6 +50,12 @@ public struct Ledger: Hashable, Sendable {
     /// Whether this attempt will never run here.
     public func isRefused(_ attempt: String) -> Bool { refused.contains(attempt) }
 
+    /// Whether the last step on this side, Finish or a Confirm of success, is done.
+    public var isFinished: Bool {
+        guard case .done? = answers[side == .source ? .confirm : .finish] else { return false }
+        return side == .destination || calls[.confirm]?.isSuccess ?? (phase == .none)
+    }
+
     /// Whether QEMU itself, or a person, said that it did not run the guest, so that a commit of this attempt was taken back.
     public var isRunTakenBack: Bool {
         if requests[.destinationNeverRan] != nil { return true }

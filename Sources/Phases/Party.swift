@@ -44,6 +44,8 @@ public struct SideStanding: Hashable, Sendable {
     public var isRunRecorded: Bool
     /// The destination will never run this attempt.
     public var isRefused: Bool
+    /// The last step on this side is done: the destination has the guest whole, the source's QEMU is ended.
+    public var isFinished: Bool
     /// Somebody paused the guest while it was copied.
     public var wasPausedOnTheWay: Bool
     /// A wait of this side's ran out that the coordinator has to act upon: a source that cannot be stopped, a destination whose monitor is lost.

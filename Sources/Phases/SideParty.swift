@@ -57,7 +57,8 @@ public struct SideParty: Hashable, Sendable {
             serial: serial, attempt: options.attempt, phase: ledger.phase, recoveries: ledger.recoveries,
             report: catchingUp == nil ? evidence.report : Evidence(side: side).report,
             isSurrendered: ledger.isSurrendered(options.attempt), isRunRecorded: ledger.isRun(options.attempt),
-            isRefused: ledger.isRefused(options.attempt), wasPausedOnTheWay: source?.wasPausedOnTheWay ?? false,
+            isRefused: ledger.isRefused(options.attempt), isFinished: ledger.isFinished,
+            wasPausedOnTheWay: source?.wasPausedOnTheWay ?? false,
             isStuck: isStuck, isCatchingUp: catchingUp != nil)
     }
 

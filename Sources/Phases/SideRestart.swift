@@ -122,14 +122,14 @@ extension SideParty {
     private func stepsInWork(_ decision: RecoveryDecision) -> [Step] {
         let steps: [Step] =
             switch decision {
-            case .adopt, .surrender, .tidy: [.perform]
+            case .adopt, .surrender, .tidy, .wait: [.perform]
             // In protocol 2 Perform itself ends the source.
             case .end: [.confirm, .perform]
             case .resume, .awaitRecovery: [.confirm]
             case .arrive, .run: [.finish]
             case .refuse: [.abandon]
             case .gone: [.perform, .confirm, .finish]
-            case .nothing, .forget, .wait, .listen, .unattended, .complete: []
+            case .nothing, .forget, .listen, .unattended, .complete: []
             }
         return steps.filter { ledger.calls[$0] != nil && ledger.answers[$0] == nil }
     }

@@ -38,12 +38,19 @@ extension SourceMachine {
             return [.disarm(.sourceMonitor)] + waits() + progress()
         case .wait:
             state = .performed
-            guard core.job.phase == .perform3 else { return progress() }
-            // The record of the surrender was written and the phase was not.
-            own("perform")
-            let move = try? core.job.setPhase(.perform3Done)
-            core.continueJob()
-            return (move.map { [.phase($0)] } ?? []) + progress()
+            var effects: [Effect] = []
+            if core.job.phase == .perform3 {
+                // The record of the surrender was written and the phase was not.
+                own("perform")
+                if let move = try? core.job.setPhase(.perform3Done) { effects.append(.phase(move)) }
+                core.continueJob()
+            }
+            if isSurrendered, ledger.answers[.perform] == nil {
+                var cookie = Cookie(attempt: options.attempt)
+                cookie.statistics = statistics
+                effects.append(.answer(.perform, .done(cookie)))
+            }
+            return effects + progress()
         case .resume:
             own("confirm")
             state = .resuming(.asking)
