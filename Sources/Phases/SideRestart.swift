@@ -93,13 +93,29 @@ extension SideParty {
         let effects =
             (source?.takeUp(row, ledger, sequence: sequence, at: time) ?? [])
             + (destination?.takeUp(row, ledger) ?? [])
-        var result: [SideEffect] = [.disarm(.restart)] + take(effects, sequence)
+        var result: [SideEffect] = [.disarm(.restart)] + interruptions(row.decision, sequence) + take(effects, sequence)
+        if row.decision == .gone {
+            let how = StepError(.gone, "the \(side.rawValue)'s QEMU \(evidence.processEnd?.description ?? "is gone")")
+            for step in inWork { result += take([.answer(step, .failed(how))], sequence) }
+        }
         if !isPeerConnected { result.append(.arm(.peer, milliseconds: options.deadlines[.peer])) }
         if let origin = ledger.requests[.cancel], row.decision == .adopt {
             result += take(source?.cancel(origin: origin, sequence: sequence, at: time) ?? [], sequence)
         }
         for call in reread.calls {
             result += apply(.message(.call(call.step, call.cookie)), sequence: sequence, at: time)
+        }
+        return result
+    }
+
+    /// The steps of a recovery that were under way are over: post-copy goes on without them, or waits for others.
+    private mutating func interruptions(_ decision: RecoveryDecision, _ sequence: Int) -> [SideEffect] {
+        guard [.unattended, .complete, .awaitRecovery].contains(decision) else { return [] }
+        let why = StepError(.interrupted, "the \(side.rawValue)'s side was restarted in post-copy")
+        var result: [SideEffect] = []
+        for step in Step.allCases
+        where ledger.calls[step] != nil && ledger.answers[step] == nil && !inWork.contains(step) {
+            result += take([.answer(step, .failed(why))], sequence)
         }
         return result
     }
@@ -128,8 +144,9 @@ extension SideParty {
             case .resume, .awaitRecovery: [.confirm]
             case .arrive, .run: [.finish]
             case .refuse: [.abandon]
-            case .gone: [.perform, .confirm, .finish]
-            case .nothing, .forget, .listen, .unattended, .complete: []
+            case .gone: [.begin, .perform, .confirm, .prepare, .finish]
+            case .complete: [.confirm, .finish]
+            case .nothing, .forget, .listen, .unattended: []
             }
         return steps.filter { ledger.calls[$0] != nil && ledger.answers[$0] == nil }
     }

@@ -90,7 +90,7 @@ extension SourceMachine {
     private mutating func takeUpGone() -> [Effect] {
         switch core.job.phase {
         case .perform2, .perform3: state = .migrating
-        case .confirm3: state = .ending(.killing)
+        case .confirm3, .confirmResume: state = .ending(.killing)
         case .confirm3Cancelled: state = .resuming(.asking)
         default: state = .performed
         }
