@@ -5,6 +5,7 @@ extension DestinationMachine {
     /// Takes the job and the evidence over from a ledger. Nothing is decided yet.
     mutating func takeOver(_ ledger: Ledger, sequence: Int, at time: Instant) {
         if ledger.phase != .none { core.job = JobMachine(side: .destination, restoring: ledger.phase) }
+        core.wasInPostcopy = ledger.phase >= .postcopyFailed
         guard ledger.intents.contains(.listen) else { return }
         hasListened = true
         recoveries = ledger.recoveries

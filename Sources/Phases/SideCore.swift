@@ -5,6 +5,8 @@ struct SideCore: Hashable, Sendable {
     var evidence: Evidence
     /// The guest's leases, where there is a lock manager.
     var lease: LeaseMachine
+    /// A ledger tells of a post-copy that nothing shows any more.
+    var wasInPostcopy = false
     var job: JobMachine
     var survey: Survey?
     var surveyProblem: String?
@@ -180,6 +182,6 @@ struct SideCore: Hashable, Sendable {
 
     /// Whether this QEMU is, or was, in post-copy in this attempt.
     var hasSeenPostcopy: Bool {
-        evidence.events.has(.postcopyActive) || evidence.events.has(.postcopyPaused)
+        wasInPostcopy || evidence.events.has(.postcopyActive) || evidence.events.has(.postcopyPaused)
     }
 }

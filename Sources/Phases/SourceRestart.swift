@@ -7,6 +7,7 @@ extension SourceMachine {
         guard ledger.phase != .none else { return }
         core.job = JobMachine(side: .source, restoring: ledger.phase)
         if case .done(let cookie)? = ledger.answers[.begin] { core.lease.receive(cookie.lease, isFresh: false) }
+        core.wasInPostcopy = ledger.phase >= .postcopyFailed
         isSurrendered = ledger.isSurrendered(options.attempt)
         guard ledger.intents.contains(.migrate), let uri = ledger.calls[.perform]?.uri else { return }
         core.evidence.note(

@@ -57,7 +57,6 @@ import Testing
             #expect(isThere, story(composition))
             #expect(composition.result?.word != .undecided, story(composition))
             #expect(composition.result?.word != .lost, story(composition))
-            print("W", party, index, composition.result?.word.rawValue ?? "paused")
         }
     }
 }
