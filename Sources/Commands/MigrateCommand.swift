@@ -120,8 +120,6 @@ public struct MigrateCommand: AsyncParsableCommand {
         options.keepsSource = keepSource
         options.hostName = Host.name
         options.hostUUID = Host.uuid
-        // Both sockets are on this host.
-        options.isOneHost = true
         var configuration = MigrationConfiguration(
             source: try QMPAddress(parsing: source), destination: address, options: options,
             stateDirectory: Directories.state)

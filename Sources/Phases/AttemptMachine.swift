@@ -18,6 +18,9 @@ public struct AttemptMachine: Hashable, Sendable {
 
     /// An attempt before its first input.
     public init(options: MigrateOptions) {
+        var options = options
+        // One process is on one host.
+        options.isOneHost = true
         self.options = options
         source = SourceMachine(options: options)
         destination = DestinationMachine(options: options)

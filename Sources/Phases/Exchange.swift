@@ -54,7 +54,7 @@ public struct MigrateOptions: Hashable, Sendable {
     public var hostUUID: String?
     /// The protocol that the steps follow.
     public var protocolVersion = ProtocolVersion.v3
-    /// Both sides are on this one host, and that is what is wanted.
+    /// Both sides are on this one host, and that is what is wanted. An attempt with both sides in one process always is one.
     public var isOneHost = false
     /// The lock manager that both sides use; `nil` for none.
     public var lockManager: LockManagerKind?
