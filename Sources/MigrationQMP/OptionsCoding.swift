@@ -16,6 +16,12 @@ extension MigrateOptions {
         if let hostName { object["host-name"] = .string(hostName) }
         if let hostUUID { object["host-uuid"] = .string(hostUUID) }
         object["protocol"] = .integer(Int64(protocolVersion.rawValue))
+        object["one-host"] = .bool(isOneHost)
+        if let lockManager {
+            object["lock-manager"] = [
+                "driver": .string(lockManager.driver), "uses-state": .bool(lockManager.usesState),
+            ]
+        }
         object["mode"] = .string(mode.rawValue)
         object["change-protection"] = .bool(hasChangeProtection)
         object["offline"] = .bool(isOffline)
@@ -50,6 +56,13 @@ extension MigrateOptions {
                 throw DocumentError("options.protocol: this version does not know \(number.text())")
             }
             protocolVersion = version
+        }
+        // One process has always driven both QEMUs on its own host, also before that was an option.
+        isOneHost = reader.object["one-host"]?.bool ?? true
+        if let manager = reader.object["lock-manager"] {
+            let reader = try DocumentReader(manager, path: "options.lock-manager")
+            lockManager = LockManagerKind(
+                driver: try reader.string("driver"), usesState: reader.object["uses-state"]?.bool ?? false)
         }
         mode = try reader.word("mode", mode) { MigrationMode(rawValue: $0) }
         hasChangeProtection = reader.object["change-protection"]?.bool ?? hasChangeProtection
