@@ -58,7 +58,8 @@ public enum CookieTable {
     public static let rows: [CookieRow] = [
         CookieRow(
             part: .identity, duty: .mandatory, producers: Step.allCases, consumers: Step.allCases,
-            content: "attempt id and number of the recovery; the guest's name and UUID; the writer's host name and UUID"),
+            content: "attempt id and number of the recovery; the guest's name and UUID; the writer's host name and UUID"
+        ),
         CookieRow(
             part: .capabilities, duty: .optional, producers: [.begin, .prepare], consumers: [.prepare, .perform],
             content: "names of QEMU's capabilities, the automatic ones marked"),

@@ -82,7 +82,6 @@ public struct CoordinatorParty: Hashable, Sendable {
     }
 
     private mutating func hear(_ message: PartyMessage, from side: Side, _ work: inout Work) {
-        if side == .source { isSourceConnected = true } else { isDestinationConnected = true }
         switch message {
         case .report(let standing): note(standing, of: side, &work)
         case .answer(let step, let result, let standing):
