@@ -164,7 +164,8 @@ public struct AttemptMachine: Hashable, Sendable {
     mutating func publish(_ out: SideReport, _ into: SideReport, _ work: inout Work) {
         let context = JointContext(
             isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: coordinator.wasPausedOnTheWay)
-        var new = PublishedStatus(source: out, destination: into, context: context)
+        var new = PublishedStatus(
+            source: out, destination: options.mode == .direct ? nil : into, context: context)
         if let result {
             new.word = result.word
             new.stopping = .none

@@ -222,7 +222,8 @@ public struct Coordinator: Hashable, Sendable {
             if postcopy.isEntered, why.kind != .unproven { return postcopyEnded(why, source, destination) }
             if why.kind == .unproven { return undecided(why.description, source, destination) }
             let isWholeHere = destination.completed != nil || source.completed != nil && destination.ended == nil
-            if source.gone != nil, isWholeHere, destination.gone == nil {
+            // Protocol 2 has ended the source by now, seen or not.
+            if source.gone != nil || options.protocolVersion == .v2, isWholeHere, destination.gone == nil {
                 return undecided(
                     "\(why.description); the source's QEMU is gone, the destination holds the only copy of the guest",
                     source, destination)
@@ -353,7 +354,8 @@ public struct Coordinator: Hashable, Sendable {
     /// Decides, once both sides have had their say.
     mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }
-        if source.gone != nil {
+        // Protocol 2 ends the source as soon as the guest has left it: there is nowhere to go back to.
+        if source.gone != nil || options.protocolVersion == .v2 && performed != nil {
             if case .failed(let why) = abandonment { problems.append(why.description) }
             return end(nowhere(source), source, destination)
         }
@@ -427,7 +429,7 @@ public struct Coordinator: Hashable, Sendable {
         switch word {
         case .completed:
             place = .destination
-            isRunning = destination.isRunning
+            isRunning = options.isOffline ? false : destination.isRunning
         case .failed, .cancelled:
             place = .source
             // What was last seen of it before its monitor was lost is nothing to vouch for.

@@ -250,7 +250,8 @@ public struct CoordinatorParty: Hashable, Sendable {
     private mutating func publish(_ work: inout Work) {
         let context = JointContext(
             isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: coordinator.wasPausedOnTheWay)
-        var new = PublishedStatus(source: sourceReport, destination: destinationReport, context: context)
+        var new = PublishedStatus(
+            source: sourceReport, destination: options.mode == .direct ? nil : destinationReport, context: context)
         if let result {
             new.word = result.word
             new.stopping = .none

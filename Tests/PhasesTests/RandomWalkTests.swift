@@ -37,15 +37,30 @@ import Testing
         let keepsSource = random.chance(20)
         let timeout = random.chance(40) ? Int.random(in: 1...10_000, using: &random) : nil
         let action: TimeoutAction = random.chance(50) ? .cancel : .pauseGuest
+        let isPostcopy = random.chance(40)
+        if isPostcopy {
+            script.postcopy.hasDeviceWord = random.chance(50)
+            script.postcopy.recoveries = Int.random(in: 0...3, using: &random)
+            script.postcopy.breaks = Int.random(in: 0...1, using: &random)
+            script.postcopy.turns = Int.random(in: 0...20, using: &random)
+            if random.chance(20) { script.postcopy.unaware = random.chance(50) ? .source : .destination }
+            if random.chance(20) { script.postcopy.refusedConnections = 1 }
+            if random.chance(10) { script.postcopy.hungHandshakes = 1 }
+        }
+        let isPeerToPeer = random.chance(20)
         let options = ScriptedDriver.options {
+            if isPostcopy { $0.postcopy = PostcopyWish() }
+            if isPeerToPeer { $0.mode = .peerToPeer }
             $0.isPausedIntended = wantsPause
             $0.keepsSource = keepsSource
             $0.timeoutMilliseconds = timeout
             $0.timeoutAction = action
         }
         var faults: [(at: Int, fault: Fault)] = []
+        if isPostcopy { faults.append((Int.random(in: 20...60, using: &random), .request(.postcopy))) }
         for _ in 0..<Int.random(in: 0...3, using: &random) {
-            let fault = FaultSweepTests.faults.randomElement(using: &random) ?? .breakStream
+            let all = isPostcopy ? PostcopyTests.faults : FaultSweepTests.faults
+            let fault = all.randomElement(using: &random) ?? .breakStream
             faults.append((Int.random(in: 1...90, using: &random), fault))
         }
         return (script, options, faults)
