@@ -369,7 +369,8 @@ public struct DestinationMachine: Hashable, Sendable {
             return failFinish(StepError(.failed, "the destination's QEMU refuses to run the guest: \(text)"))
         case (.queryStatus, .status(let runState)):
             let isPausedIntended = !(cookie.isRunIntended ?? true)
-            if runState == .running || isPausedIntended || runState == .shutdown { return arrived(cookie) }
+            let isAtRest = isPausedIntended && runState != .inMigrate
+            if runState == .running || isAtRest || runState == .shutdown { return arrived(cookie) }
             if runState == .paused, core.hasSeenPostcopy, evidence.monitor == .connected {
                 // While it loads, QEMU takes every `cont` and may have looked before it came. The commit stands, so it may be said again.
                 return [core.send(.cont), .arm(.runPoll, milliseconds: options.deadlines[.runPoll])]

@@ -163,7 +163,8 @@ extension SourceMachine {
     }
 
     mutating func restoreAfterResume() -> [Effect] {
-        let commands = core.restoring()
+        // A QEMU that was not seen to end the migration may be inside of it still, and takes no other capabilities.
+        let commands = evidence.stage.isOver ? core.restoring() : []
         state = .resuming(.restoring(commands.count))
         return commands.isEmpty ? finish(.confirm, .done(confirmed)) : commands.map { core.send($0) }
     }

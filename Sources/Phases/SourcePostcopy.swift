@@ -235,7 +235,7 @@ extension SourceMachine {
             return pauseNow()
         // A connection that does not come about has nothing that could be interrupted: the recovery is given up.
         case .paused where isReconnecting: return interrupt(because: "the recovery did not connect in time")
-        case .reconnecting: return interrupt(because: "the recovery did not connect in time") + pauseNow()
+        case .reconnecting: return interrupt(because: "the recovery did not connect in time")
         case .paused: return [.refused(.pausePostcopy, "the post-copy is interrupted already")]
         case .off, .requested, .device: return [.refused(.pausePostcopy, "the migration is not in post-copy")]
         }

@@ -48,11 +48,6 @@ extension ScriptedPair {
     }
 
     mutating func pausePostcopy(_ side: Side) -> Reply {
-        if self[side].status == .postcopyRecoverSetup {
-            // QEMU does not give a connection up before the network does, which is a matter of time.
-            source.isReconnecting = true
-            script.postcopy.refusedConnections += 1
-        }
         guard self[side].status == .postcopyActive || self[side].status == .postcopyRecover else {
             return refused("migrate-pause is currently only supported during postcopy-active or postcopy-recover state")
         }
@@ -160,9 +155,18 @@ extension ScriptedPair {
     }
 
     private mutating func reconnect() -> Bool {
-        guard source.isReconnecting else { return false }
+        guard source.isReconnecting else {
+            guard source.status == .postcopyRecoverSetup else { return false }
+            // QEMU does not give a connection up before the network does, which is a matter of time.
+            connectionTurns -= 1
+            guard connectionTurns <= 0 else { return false }
+            source.errorText = "Connection timed out"
+            say(.source, .postcopyPaused)
+            return true
+        }
         if script.postcopy.silentConnections > 0, script.postcopy.refusedConnections == 0 {
             script.postcopy.silentConnections -= 1
+            connectionTurns = 40
             source.isReconnecting = false
             return true
         }

@@ -164,6 +164,8 @@ struct ScriptedPair: Hashable {
     private var delayed: [Side: Fact] = [:]
     /// Commands that wait for the source's main loop.
     var heldUp: [Command] = []
+    /// How long the network takes to give up on a connection.
+    var connectionTurns = 0
 
     init(_ script: Script) {
         self.script = script
