@@ -58,7 +58,8 @@ extension Coordinator {
                     + "whether it lives, and interrupt the post-copy on both sides if it does", source, destination)
         }
         let recovered = judgeRecovery(source, destination)
-        if state == .completing, source.completed != nil { return recovered + confirm() }
+        // With the guest whole over there, a source that was interrupted has nothing left to send and no way to learn it.
+        if state == .completing, source.completed != nil || isPaused(source) { return recovered + confirm() }
         if state == .interrupted, let actions = judgeUnattended(source, destination) { return recovered + actions }
         if state == .performing, !postcopy.isHandOverAllowed, source.stage == .postcopy(.active),
             isBackInPostcopy(destination)
@@ -162,9 +163,6 @@ extension Coordinator {
         guard !postcopy.isResume else { return [] }
         var lagging: Side?
         if case .halfPaused(let side) = JointPostcopy(source: source, destination: destination) { lagging = side.other }
-        if state != .interrupted, state != .performing, isPaused(source) || isPaused(destination), !isFinishing {
-            state = .interrupted
-        }
         guard lagging != postcopy.lagging else { return [] }
         postcopy.lagging = lagging
         postcopy.tries = 0

@@ -91,6 +91,9 @@ public struct DestinationMachine: Hashable, Sendable {
             return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
         }
         if case .interrupted(let earlier) = state { return prepareResume(cookie.carrying(earlier)) }
+        guard case .idle = state else {
+            return [.answer(.prepare, .failed(StepError(.refused, "this attempt was prepared already, or refused")))]
+        }
         switch core.enter(.prepare, owner: "prepare", starting: .in) {
         case .failure(let error):
             return [.answer(.prepare, .failed(StepError(.refused, error.description)))]

@@ -29,9 +29,9 @@ private struct Rows {
     }
 
     /// A step is entered.
-    mutating func step(_ step: Step, uri: String? = "unix:/run/m.sock", isSuccess: Bool = true) {
+    mutating func step(_ step: Step, isSuccess: Bool = true) {
         var cookie = Cookie(attempt: "a1")
-        cookie.uri = uri
+        if step == .perform { cookie.uri = "unix:/run/m.sock" }
         let effects: [Effect] =
             switch step {
             case .dumpXML, .begin: source?.begin(cookie) ?? []
