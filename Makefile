@@ -11,13 +11,15 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-thorough build install docs lint bench clean deps swift-version
+.PHONY: help demo test check-live check-thorough check-model check-model-quick build install docs lint bench clean deps \
+	swift-version
 
 help:
 	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
 	@echo 'make test      build, lint, run all tests, live migrations included'
 	@echo 'make check-live  the live migrations, the wider ones too (some minutes)'
 	@echo 'make check-thorough  the sweeps with faults, nothing left out (some minutes)'
+	@echo 'make check-model  explore everything that can befall a migration, with its figures (many minutes)'
 	@echo 'make build     build for release: .build/release/godwit'
 	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
 	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
@@ -30,7 +32,7 @@ demo: swift-version deps
 	$(SWIFT) build --product godwit
 	.build/debug/godwit demo $(DEMO_ARGUMENTS)
 
-test: swift-version deps lint
+test: swift-version deps lint check-model-quick
 	$(SWIFT) build --build-tests
 	@! ldd .build/debug/godwit | grep -E 'libFoundation(Networking|XML)?\.so' || { echo 'godwit links the full Foundation' >&2; exit 1; }
 	$(SWIFT) test --skip-build --disable-xctest
@@ -42,6 +44,17 @@ check-live: swift-version deps
 check-thorough: swift-version deps
 	$(SWIFT) build --build-tests
 	GODWIT_THOROUGH=1 $(SWIFT) test --skip-build --disable-xctest --filter 'PhasesTests|ControllerTests'
+
+# The model checker needs optimised code; three small modules, nothing else.
+check-model-quick: swift-version
+	$(SWIFT) build -c release --product ModelChecker
+	.build/release/ModelChecker --bounds quick
+	.build/release/ModelChecker --mutant all
+
+check-model: swift-version
+	$(SWIFT) build -c release --product ModelChecker
+	.build/release/ModelChecker --mutant all
+	.build/release/ModelChecker --bounds deep
 
 build: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit

@@ -3,7 +3,7 @@
 /// The words go forward: nothing is started, memory moves, the guest is stopped, it may run on the other side, an end. There are three ways back:
 /// a guest that was stopped and is continued before it has left is being copied again (`switchover`, then `copying`); a post-copy whose channel breaks
 /// and is mended goes through `postcopy-paused` and `recovering` as often as it likes; and an attempt that ended `undecided` can be
-/// taken up again and end for good later.
+/// taken up again, and then stands wherever it stands. A coordinator that was restarted begins anew with `idle`.
 public enum PublishedGrammar {
     /// For each word, those that may be published next.
     public static let successors: [PublishedWord: Set<PublishedWord>] = [
@@ -14,14 +14,14 @@ public enum PublishedGrammar {
         .postcopy: ending(endsOfPostcopy, [.postcopyPaused, .recovering]),
         .postcopyPaused: ending(endsOfPostcopy, [.recovering, .postcopy]),
         .recovering: ending(endsOfPostcopy, [.postcopy, .postcopyPaused]),
-        .undecided: [.completed, .failed, .cancelled, .lost, .ended],
+        .undecided: Set(PublishedWord.allCases).subtracting([.undecided]),
     ]
 
     private static func ending(_ ends: Set<PublishedWord>, _ words: Set<PublishedWord>) -> Set<PublishedWord> {
         ends.union(words)
     }
 
-    /// The words after which nothing follows but, for `undecided`, a better answer.
+    /// The words after which nothing follows; `undecided` can be taken up again.
     public static let ends: Set<PublishedWord> = [.completed, .failed, .cancelled, .undecided, .lost, .ended]
 
     /// Once the guest may run on the destination there is no way back to the source: an attempt cannot fail or be cancelled any more.

@@ -79,6 +79,8 @@ struct Chronicle: Hashable, Sendable {
     var result: PublishedWord?
     /// The guest's processes died by a fault, or the guest shut itself down: a loss is nobody's fault then.
     var isLossExcused = false
+    /// The destination has written its tombstone, whatever became of it: it will never run this attempt.
+    var wasAbandoned = false
     /// Somebody asked for `migrate`.
     var isAsked = false
 }
@@ -151,6 +153,17 @@ struct JointAction: Hashable, Sendable, CustomStringConvertible {
         case breakLink(Side)
         case reconnectLink(Side)
         case request(Request)
+        /// Nothing; only to tell that nothing more happens by itself.
+        case rest
+    }
+
+    /// Whether it happens by itself, sooner or later, without a fault and without anybody's asking.
+    var isProgress: Bool {
+        switch kind {
+        case .request, .crash, .loseMonitor, .breakLink, .tick, .rest, .timeout(_, _, isEarly: true): false
+        case .message(_, let delivery): delivery == .normal
+        default: true
+        }
     }
 
     var kind: Kind

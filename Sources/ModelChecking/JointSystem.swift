@@ -74,9 +74,9 @@ final class JointSystem: TransitionSystem {
     /// A program that takes its ledger up.
     func restarted(_ part: Part, _ ledger: DiskLedger) -> Party {
         switch ledger {
-        case .side(let ledger):
-            .side(SideParty(side: ledger.side, options: configuration.options, ledger: ledger))
-        case .coordinator: .coordinator(CoordinatorParty(options: configuration.options))
+        case .side(let ledger): .side(SideParty(restarting: ledger, options: configuration.options))
+        case .coordinator(let ledger):
+            .coordinator(CoordinatorParty(restarting: ledger, options: configuration.options))
         case .none: fresh(part)
         }
     }
@@ -96,7 +96,13 @@ final class JointSystem: TransitionSystem {
 
     func successors(of state: JointState) -> [(action: JointAction, state: JointState)] {
         var result: [(action: JointAction, state: JointState)] = []
-        for action in actions(in: state) {
+        let (actions, free) = actions(in: state)
+        if !actions.prefix(free).contains(where: \.isProgress), let violation = restViolation(state) {
+            var wrong = state
+            wrong.violation = violations.number(of: violation)
+            return [(JointAction(kind: .rest), wrong)]
+        }
+        for action in actions {
             var next = state
             var run = Run(system: self)
             run.take(action, &next)
@@ -116,7 +122,8 @@ final class JointSystem: TransitionSystem {
 
     // MARK: What can happen
 
-    func actions(in state: JointState) -> [JointAction] {
+    /// The choices in a state: first those that need no budget, and how many of them.
+    func actions(in state: JointState) -> (all: [JointAction], free: Int) {
         var free: [JointAction.Kind] = []
         var troubles: [JointAction.Kind] = []
         for part in Part.allCases where state.pending[part] != 0 { free.append(.execute(part)) }
@@ -186,7 +193,7 @@ final class JointSystem: TransitionSystem {
                 troubles.append(.crash(part))
             }
         }
-        return (free + troubles).map { JointAction(kind: $0) }
+        return ((free + troubles).map { JointAction(kind: $0) }, free.count)
     }
 
     /// A program takes the next input when it has done what followed from the last.

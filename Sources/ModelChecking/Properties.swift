@@ -15,6 +15,8 @@ enum Property {
     static let job = "the job is held from its first phase to its last"
     static let replay = "live and replayed give the same"
     static let cancel = "a cancel never meets a post-copy that it destroys"
+    static let tombstone = "an abandoned attempt never begins again"
+    static let ends = "an attempt ends as it may"
     static let rest = "an attempt rests only where it may"
 }
 
@@ -72,13 +74,17 @@ extension Run {
                 violate(Property.proof, "the source is continued, the destination ran", &state)
             }
         case (.destination, .cont):
-            if !(record?.isRun(attempt) ?? false) {
+            if system.chronicles[state.chronicle].wasAbandoned {
+                violate(Property.tombstone, "`cont` for an attempt that was abandoned", &state)
+            } else if !(record?.isRun(attempt) ?? false) {
                 violate(Property.commit, "`cont` before the record of it", &state)
             } else if record?.isRefused(attempt) ?? false {
                 violate(Property.commit, "`cont` after the tombstone", &state)
             } else if !(surrender?.isSurrendered(attempt) ?? false), pair.source.isAlive {
                 violate(Property.commit, "`cont` before the source has given the guest away", &state)
             }
+        case (.destination, .migrateIncoming) where system.chronicles[state.chronicle].wasAbandoned:
+            violate(Property.tombstone, "the destination listens for an attempt that was abandoned", &state)
         case (_, .quit): checkEnd(of: side, by: "quit", &state)
         default: break
         }
@@ -125,6 +131,9 @@ extension Run {
         let pair = system.pairs[state.pair]
         let word = result.word
         let published = system.chronicles[state.chronicle].published
+        if let allowed = configuration.allowedEnds, !allowed.contains(word) {
+            violate(Property.ends, "ended \(word.rawValue), where it ends \(allowed.map(\.rawValue).sorted())", &state)
+        }
         if published != word {
             violate(Property.truth, "\(word.rawValue) ended what was \(published.rawValue)", &state)
         }
@@ -183,5 +192,20 @@ extension PartyMessage {
         case .answer(let step, .failed(let error), _): "\(step.rawValue) failed (\(error.kind))"
         case .report(let standing): "report: \(standing.report.stage), \(standing.phase.rawValue)"
         }
+    }
+}
+
+extension JointSystem {
+    /// What an attempt that is over, with nothing under way any more, must have given back.
+    func restViolation(_ state: JointState) -> Violation? {
+        guard let word = chronicles[state.chronicle].result, word != .undecided else { return nil }
+        for side in Side.allCases {
+            guard let phase = ledgers[state.ledgers[Part(side)]].side?.phase else { continue }
+            if phase != .none {
+                return Violation(
+                    Property.rest, "\(word.rawValue), and the \(side.rawValue) is still in \(phase.rawValue)")
+            }
+        }
+        return nil
     }
 }

@@ -59,6 +59,7 @@ struct Run {
             state.budget.spend(part.crash)
             crash(part, &state)
         case .restart(let part): restart(part, &state)
+        case .rest: break
         case .loseMonitor(let side, let keepsReplies):
             state.budget.spend(.loseMonitor)
             loseMonitor(side, keepsReplies: keepsReplies, &state)
@@ -340,11 +341,14 @@ struct Run {
             send(command, outOfBand: outOfBand, from: side, &state)
         case .survey:
             hearAnyway(side, system.survey(side), &state)
-        case .persist(let record): persist(record, part, &state)
+        case .persist(let record):
+            if case .refused = record { change(&state) { $0.wasAbandoned = true } }
+            persist(record, part, &state)
         case .phase(let move):
             moved(move, &state)
             persist(.phase(move), part, &state)
-        case .message(let message): post(message, Direction(side: side, isToCoordinator: true), &state)
+        case .message(let message):
+            post(message, Direction(side: side, isToCoordinator: true), &state)
         case .arm(let deadline, _): state.armed[part] |= deadline.bit
         case .disarm(let deadline): state.armed[part] &= ~deadline.bit
         // No attempt that is explored here has a lock manager.
@@ -394,6 +398,8 @@ struct Run {
             deliver(.side(.restarted), to: part, nil, &state)
         } else {
             for side in Side.allCases { renumber(side, 0, &state) }
+            // What a new process publishes begins anew.
+            change(&state) { $0.published = .idle }
             deliver(.coordinator(.restarted), to: part, nil, &state)
         }
     }

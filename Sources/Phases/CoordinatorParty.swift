@@ -42,6 +42,7 @@ public struct CoordinatorParty: Hashable, Sendable {
     /// - Returns: What to do, in this order.
     public mutating func apply(_ input: CoordinatorInput, sequence: Int, at time: Instant) -> [CoordinatorEffect] {
         var work = Work()
+        let wasOver = result != nil
         switch input {
         case .request(let request, let origin): take(request, origin, &work)
         case .message(let side, let message): hear(message, from: side, &work)
@@ -51,6 +52,11 @@ public struct CoordinatorParty: Hashable, Sendable {
         }
         settle(&work)
         watch(&work)
+        if !wasOver {
+            for side in Side.allCases { sendHome(side, &work) }
+        } else if case .message(let side, _) = input {
+            sendHome(side, &work)
+        }
         return work.effects
     }
 
@@ -91,6 +97,21 @@ public struct CoordinatorParty: Hashable, Sendable {
             guard standing.recoveries >= ledger.recoveries else { return }
             answered(step, result, &work)
         case .accepted, .call, .ask, .abort, .release, .allowHandOver, .stopAtOnce, .inquire: break
+        }
+    }
+
+    /// The attempt is over and a side still holds its job, perhaps because it was away when it ended: it is told. Undecided is not over.
+    private mutating func sendHome(_ side: Side, _ work: inout Work) {
+        guard let word = result?.word, word != .undecided, let standing = side == .source ? source : destination,
+            standing.phase != .none, !standing.isCatchingUp
+        else { return }
+        switch side {
+        case .source: work.effects.append(.message(to: .source, .release))
+        case .destination:
+            guard word != .completed, !ledger.hasCalled(.abandon) else { return }
+            let cookie = Cookie(attempt: options.attempt)
+            persist(.called(.abandon, cookie), &work)
+            work.effects.append(.message(to: .destination, .call(.abandon, cookie)))
         }
     }
 
@@ -258,6 +279,9 @@ public struct CoordinatorParty: Hashable, Sendable {
         } else if new.word.isEnd {
             // An end is told once it is one: until the last step was answered it can still become another.
             if new.word != .completed { new.stopping = new.word == .cancelled ? .cancel : .failure }
+            new.word = status.word
+        } else if new.word != status.word, !PublishedGrammar.mayFollow(new.word, after: status.word) {
+            // A side that was restarted may know less than was told already: what was told stays told.
             new.word = status.word
         }
         guard new != status else { return }

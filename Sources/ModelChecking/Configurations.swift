@@ -1,0 +1,149 @@
+import Migration
+import Phases
+
+extension Configuration {
+    /// How much is explored.
+    enum Size: String, CaseIterable { case quick, deep }
+
+    func with(_ change: (inout Configuration) -> Void) -> Configuration {
+        var copy = self
+        change(&copy)
+        return copy
+    }
+
+    /// What `make test` explores: every kind of trouble once, and every generation of QEMU with the ones that it differs in.
+    static let quick: [Configuration] = {
+        var all: [Configuration] = []
+        for (name, profile) in QEMUProfile.byName {
+            // Without post-copy the generations in between differ in nothing that the oldest and the newest have not.
+            let isWhole = name == QEMUProfile.byName.last?.name
+            for (trouble, faults) in isWhole ? qemuTroubles : Array(qemuTroubles.prefix(2)) {
+                all.append(
+                    Configuration(
+                        "QEMU \(name), \(trouble), cancel", faults.merging([.request: 1]) { first, _ in first }
+                    )
+                    .with {
+                        $0.profile = profile
+                        $0.requests = [.cancel]
+                        $0.calledDirectly = [.source, .destination]
+                    })
+            }
+        }
+        for (name, profile) in QEMUProfile.byName {
+            all.append(
+                Configuration("QEMU \(name), post-copy", [.request: 1]).with {
+                    $0.profile = profile
+                    $0.options.postcopy = PostcopyWish()
+                    $0.requests = [.postcopy]
+                    $0.calledDirectly = [.source, .destination]
+                })
+        }
+        all.append(
+            Configuration("protocol 2").with {
+                $0.options.protocolVersion = .v2
+                $0.calledDirectly = [.source, .destination]
+            })
+        for (trouble, faults) in networkTroubles {
+            all.append(Configuration("network: \(trouble)", faults).with { $0.calledDirectly = [.source] })
+        }
+        all.append(Self.crash("the coordinator", [.crashCoordinator: 1]))
+        return all
+    }()
+
+    /// One that is called directly, with a program that crashes at any moment.
+    private static func crash(_ what: String, _ faults: [FaultKind: Int]) -> Configuration {
+        Configuration("crash: \(what)", faults).with { $0.calledDirectly = [.source, .destination] }
+    }
+
+    /// What `make check-model` explores besides: the crashes of the sides, all troubles of a QEMU for every generation, every message on the
+    /// network, and pairs of faults, each for itself. Their full product is out of reach.
+    static let deep: [Configuration] = {
+        var all = quick
+        for (what, faults) in crashes { all.append(Self.crash(what, faults)) }
+        for (name, profile) in QEMUProfile.byName.dropLast() {
+            for (trouble, faults) in qemuTroubles.dropFirst(2) {
+                all.append(
+                    Configuration("QEMU \(name), \(trouble)", faults).with {
+                        $0.profile = profile
+                        $0.calledDirectly = [.source, .destination]
+                    })
+            }
+        }
+        for (trouble, faults) in networkTroubles {
+            all.append(
+                Configuration(
+                    "both sides on the network: \(trouble), two requests", faults.merging([.request: 2]) { $1 }
+                ).with { $0.requests = [.cancel, .pauseGuest] })
+            for (what, more) in crashes {
+                all.append(
+                    Configuration("network: \(trouble), crash: \(what)", faults.merging(more) { $1 }).with {
+                        $0.calledDirectly = [.source]
+                    })
+            }
+        }
+        return all
+    }()
+
+    /// What must be found, because the protocol itself has it and not our code.
+    struct Exception {
+        var properties: Set<String>
+        var isQuick: Bool
+    }
+
+    /// Protocol 2 ends the source as soon as Perform is done: when Finish fails after that, the guest is lost. That is why there is protocol 3.
+    static let exceptions: [(Configuration, Exception)] = [
+        (
+            Configuration("protocol 2 loses the guest when Finish fails", [.refuseRun: 1]).with {
+                $0.options.protocolVersion = .v2
+                $0.calledDirectly = [.source, .destination]
+            },
+            Exception(properties: [Property.lastCopy], isQuick: true)
+        )
+    ]
+
+    private static let qemuTroubles: [(String, [FaultKind: Int])] = [
+        ("no trouble", [:]), ("a broken stream", [.breakStream: 1]), ("a load that fails", [.failLoading: 1]),
+        ("a locked disk", [.refuseRun: 1]), ("a killed destination", [.killDestination: 1]),
+        ("a killed source", [.killSource: 1]), ("a guest that shuts down", [.shutDownGuest: 1]),
+    ]
+
+    private static let networkTroubles: [(String, [FaultKind: Int])] = [
+        ("a message lost", [.lose: 1]), ("a message doubled", [.duplicate: 1]), ("a message late", [.delay: 1]),
+    ]
+
+    private static let crashes: [(String, [FaultKind: Int])] = [
+        ("the source's side", [.crashSource: 1]), ("the destination's side", [.crashDestination: 1]),
+        ("the coordinator", [.crashCoordinator: 1]),
+    ]
+
+    /// Where a mutant is looked for: the smallest configuration that shows it.
+    static func hunting(_ mutant: Mutant) -> Configuration {
+        let (faults, requests): ([FaultKind: Int], [Request]) =
+            switch mutant.name {
+            case "silence-is-proof": ([.crashDestination: 1], [])
+            case "not-running-now": ([.refuseRun: 1, .earlyTimeout: 1], [])
+            case "abandon-is-forgotten", "source-ends-itself", "abandon-before-death", "answered-is-running":
+                ([.refuseRun: 1], [])
+            case "resume-after-failed": ([.breakStream: 1], [])
+            case "late-cancel-continues", "phase-goes-back": ([.request: 1], [.cancel])
+            case "lost-monitor-is-death": ([.loseMonitor: 1], [])
+            case "finish-after-abandon": ([.refuseRun: 1, .duplicate: 1], [])
+            case "forgets-tombstone": ([.crashDestination: 1, .duplicate: 1, .refuseRun: 1], [])
+            case "forgets-run": ([.crashDestination: 1], [])
+            default: ([:], [])
+            }
+        var configuration = Configuration("mutant \(mutant.name)", faults)
+        configuration.requests = requests
+        configuration.mutant = mutant
+        configuration.profile = QEMUProfile(QEMUVersion(11, 1))
+        let isOnNetwork = faults[.duplicate] != nil || faults[.delay] != nil
+        switch mutant.name {
+        case "abandon-is-forgotten": configuration.calledDirectly = [.source]
+        case "late-cancel-continues": configuration.calledDirectly = [.destination]
+        default: configuration.calledDirectly = isOnNetwork ? [.source] : [.source, .destination]
+        }
+        configuration.allowedEnds =
+            faults[.breakStream] != nil ? [.completed, .failed] : faults.isEmpty ? [.completed] : nil
+        return configuration
+    }
+}
