@@ -20,7 +20,7 @@ public enum ModelCheckerCommand {
     private static let usage = """
         usage: ModelChecker [--bounds quick|deep] [--only TEXT] [--profile 7.2|10.0|10.2|11.1] [--protocol 2|3] [--mode MODE]
                             [--mutant NAME|all] [--trace FILE] [--states N] [--depth N] [--threads N]
-                            [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single] [--postcopy yes]
+                            [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single] [--postcopy yes] [--ends WORDS]
         Explores two QEMUs, two sides and a coordinator with everything that can befall them. With --bounds a list of
         configurations, with --mutant a bug that must be found, else one configuration of the faults and requests named.
         Exit code 0: as it must be; 1: a violation, or a bug that was not found; 2: arguments.
@@ -44,7 +44,8 @@ public enum ModelCheckerCommand {
         if !wishes.mutants.isEmpty {
             for mutant in wishes.mutants {
                 let configuration = adapted(Configuration.hunting(mutant), wishes)
-                isAsItMustBe = await explore(configuration, wishes, mustFind: mutant.caughtBy) && isAsItMustBe
+                let isCaught = await explore(configuration, wishes, mustFind: mutant.caughtBy)
+                isAsItMustBe = await isClean(configuration, wishes) && isCaught && isAsItMustBe
             }
             return isAsItMustBe ? 0 : 1
         }
@@ -73,6 +74,17 @@ public enum ModelCheckerCommand {
         if let version = wishes.protocolVersion { configuration.options.protocolVersion = version }
         if let mode = wishes.mode { configuration.options.mode = mode }
         return configuration
+    }
+
+    /// Whether the same configuration without the bug shows nothing, as deep as the bug is.
+    private static func isClean(_ configuration: Configuration, _ wishes: Wishes) async -> Bool {
+        var bounds = wishes.bounds
+        bounds.maximumDepth = await Explorer(JointSystem(configuration), bounds: bounds).run().trace.count
+        bounds.isLivenessChecked = false
+        let without = configuration.with { $0.mutant = nil }
+        guard let violation = await Explorer(JointSystem(without), bounds: bounds).run().violation else { return true }
+        tell("    WITHOUT the bug there is one too: \(violation)")
+        return false
     }
 
     /// Explores one configuration and prints its figures.
@@ -169,6 +181,8 @@ public enum ModelCheckerCommand {
         switch argument {
         case "--together": own.budget.faults = UInt8(value) ?? 0
         case "--direct": own.calledDirectly = Set(value.split(separator: ",").compactMap { Side(rawValue: String($0)) })
+        case "--ends":
+            own.allowedEnds = Set(value.split(separator: ",").compactMap { PublishedWord(rawValue: String($0)) })
         case "--postcopy": own.options.postcopy = value == "yes" ? PostcopyWish() : nil
         case "--steps": own.isReduced = value != "single"
         case "--request":

@@ -13,47 +13,59 @@ import Testing
         var description: String { "\(side.rawValue) \(from) → \(to)" }
     }
 
-    private static let commands: [(Side, Command, outOfBand: Bool)] = [
-        (
-            .source, .setCapabilities([CapabilitySetting("events", true), CapabilitySetting("return-path", true)]),
-            false
-        ),
-        (.source, .setCapabilities([CapabilitySetting("pause-before-switchover", true)]), false),
-        (.source, .setCapabilities([CapabilitySetting("postcopy-ram", true)]), false),
-        (.destination, .stop, false), (.destination, .migrateIncoming(uri: "tcp:a:0", exitOnError: false), false),
-        (.source, .migrate(uri: "tcp:a:0", resume: false), false), (.source, .startPostcopy, false),
-        (.source, .migrateContinue(state: "pre-switchover"), false), (.source, .migrateCancel, false),
-        (.source, .migratePause, true), (.destination, .migrateRecover(uri: "tcp:a:0"), true),
-        (.source, .migrate(uri: "tcp:a:0", resume: true), false), (.destination, .cont, false),
+    private static let preparation: [(Side, Command)] = [
+        (.source, .setCapabilities(["events", "return-path", "postcopy-ram"].map { CapabilitySetting($0, true) })),
+        (.destination, .setCapabilities([CapabilitySetting("events", true)])), (.destination, .stop),
+        (.destination, .migrateIncoming(uri: "tcp:a:0", exitOnError: false)),
+        (.source, .migrate(uri: "tcp:a:0", resume: false)),
     ]
 
-    /// Everything that the pair does when anybody says anything at any time.
-    private func explore(_ profile: QEMUProfile) -> (moves: Set<Move>, pairs: Set<AbstractPair>) {
-        var seen: Set<AbstractPair> = []
-        var open = [AbstractPair(profile)]
+    private static let commands: [(Side, Command, outOfBand: Bool)] = [
+        (.source, .startPostcopy, false), (.source, .migrateContinue(state: "pre-switchover"), false),
+        (.source, .migrateCancel, false), (.source, .migratePause, true),
+        (.destination, .migrateRecover(uri: "tcp:a:0"), true), (.source, .migrate(uri: "tcp:a:0", resume: true), false),
+        (.destination, .cont, false), (.source, .yank, true),
+    ]
+
+    /// A generator with a seed, so that a walk can be walked again.
+    private struct Dice: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state ^ (state >> 29)
+        }
+    }
+
+    /// The moves of many walks, where anybody says anything at any time.
+    private func walk(_ profile: QEMUProfile) -> (moves: Set<Move>, wereBothRunning: Bool) {
+        var dice = Dice(state: 20_261_121)
         var moves: Set<Move> = []
-        while let pair = open.popLast() {
-            guard seen.count < 60_000, seen.insert(pair).inserted else { continue }
-            var next = pair.moves([.streamBreaks, .loadFails]).map(\.pair)
-            for (side, command, outOfBand) in Self.commands {
-                var told = pair
-                _ = told.receive(command, on: side, outOfBand: outOfBand)
-                next.append(told)
-            }
-            for after in next {
-                for side in Side.allCases where pair[side].word != after[side].word && after[side].life != .dead {
-                    moves.insert(
-                        Move(side: side, from: pair[side].word ?? .none, to: after[side].word ?? .none))
+        var wereBothRunning = false
+        for number in 0..<160 {
+            var pair = AbstractPair(profile)
+            for (side, command) in Self.preparation { _ = pair.receive(command, on: side, outOfBand: false) }
+            if number % 2 == 0 { pair.source.set([CapabilitySetting("pause-before-switchover", true)]) }
+            for _ in 0..<40 {
+                let before = pair
+                let choices = pair.moves(Int.random(in: 0..<8, using: &dice) == 0 ? [.streamBreaks, .loadFails] : [])
+                if let move = choices.randomElement(using: &dice), Int.random(in: 0..<5, using: &dice) > 0 {
+                    pair = move.pair
+                } else if let (side, command, outOfBand) = Self.commands.randomElement(using: &dice) {
+                    _ = pair.receive(command, on: side, outOfBand: outOfBand)
+                }
+                wereBothRunning = wereBothRunning || pair.areBothRunning
+                for side in Side.allCases where before[side].word != pair[side].word && pair[side].life != .dead {
+                    moves.insert(Move(side: side, from: before[side].word ?? .none, to: pair[side].word ?? .none))
                 }
             }
-            open += next
         }
-        return (moves, seen)
+        return (moves, wereBothRunning)
     }
 
     @Test(arguments: ["7.2", "10.0", "10.2", "11.1"]) func wordsMoveOnlyAlongTheTable(name: String) throws {
         let profile = try #require(QEMUProfile.byName.first { $0.name == name }?.profile)
-        let (moves, _) = explore(profile)
+        let (moves, _) = walk(profile)
         #expect(moves.count > 15)
         for move in moves.sorted(by: { "\($0)" < "\($1)" }) {
             #expect(profile.allows(move.side, move.from, move.to), "\(move) in \(name)")
@@ -61,7 +73,7 @@ import Testing
     }
 
     @Test func newestOnesMakeTheMovesThatTheyAreKnownFor() throws {
-        let (moves, pairs) = explore(QEMUProfile(QEMUVersion(11, 1)))
+        let (moves, wereBothRunning) = walk(QEMUProfile(QEMUVersion(11, 1)))
         for (from, to) in [
             (StatusWord.active, StatusWord.failing), (.failing, .failed), (.failing, .cancelling),
             (.device, .cancelling), (.device, .completed), (.preSwitchover, .device),
@@ -69,7 +81,7 @@ import Testing
             #expect(moves.contains(Move(side: .source, from: from, to: to)), "\(from) → \(to)")
         }
         // The pair alone, with somebody who says anything, does run both: that is what has to be prevented.
-        #expect(pairs.contains { $0.source.isRunning && $0.destination.isRunning })
+        #expect(wereBothRunning)
     }
 
     @Test func contInInmigrateAnswersAndRunsNothing() {
