@@ -229,6 +229,21 @@ import Testing
         #expect(exercised == Set(listed))
     }
 
+    /// The list is an interface: this version of it is frozen in a file. Whoever changes a word, a rule or their order gives the list another
+    /// version, writes the file of that version, and tells the users.
+    @Test func theListIsTheOneOfItsVersion() throws {
+        let lines = try fixtureLines("published-rules-\(PublishedRules.version).tsv").filter { !$0.hasPrefix("#") }
+        let own = PublishedRules.table.map { rule in
+            [
+                rule.word.rawValue, rule.scope.rawValue, rule.name,
+                rule.because.map(\.description).joined(separator: ", "),
+            ]
+            .joined(separator: "\t")
+        }
+        #expect(own.count == lines.count)
+        for (rule, line) in zip(own, lines) { #expect(rule == line) }
+    }
+
     @Test func everyWordHasARule() {
         #expect(Set(PublishedRules.table.map(\.word)) == Set(PublishedWord.allCases))
     }

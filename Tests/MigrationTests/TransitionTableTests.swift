@@ -1,4 +1,3 @@
-import Glibc
 import Migration
 import Testing
 
@@ -45,20 +44,10 @@ import Testing
         return ReleaseRange(first: first, last: last)
     }
 
-    private static func lines() throws -> [Substring] {
-        var parts = #filePath.split(separator: "/")
-        parts.removeLast(3)
-        let file = try #require(fopen("/" + parts.joined(separator: "/") + "/Fixtures/transitions.tsv", "r"))
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 1 << 16)
-        let count = fread(&bytes, 1, bytes.count, file)
-        return String(decoding: bytes.prefix(count), as: UTF8.self).split(separator: "\n")
-    }
-
     private static func rows() throws -> [Row] {
         var rows: [Row] = []
         var basis = EdgeBasis.sources
-        for line in try lines() {
+        for line in try fixtureLines("transitions.tsv") {
             if line.hasPrefix("# seen in the lab") { basis = .recordings }
             if line.hasPrefix("#") { continue }
             let fields = line.split(separator: "\t").map(String.init)
