@@ -51,6 +51,8 @@ struct Configuration: Sendable {
     /// Carry out what follows from an input in one step, where nobody could tell the difference.
     var isReduced = true
     var mutant: Mutant?
+    /// Which troubles are tried, where a hunt for one bug would take too long with all of them; `nil` for all.
+    var permits: (@Sendable (JointAction) -> Bool)?
     /// The only words that may end it, where that is known.
     var allowedEnds: Set<PublishedWord>?
     /// Violations that are wanted, by property: they end the way they are on and are counted.

@@ -79,6 +79,8 @@ struct Chronicle: Hashable, Sendable {
     var result: PublishedWord?
     /// The guest's processes died by a fault, or the guest shut itself down: a loss is nobody's fault then.
     var isLossExcused = false
+    /// The source's QEMU was killed, or its guest shut itself down: not our doing.
+    var isSourceKilled = false
     /// The destination has written its tombstone, whatever became of it: it will never run this attempt.
     var wasAbandoned = false
     /// Somebody asked for `migrate`.

@@ -113,6 +113,7 @@ final class JointSystem: TransitionSystem {
                 var crashed = state
                 var cutRun = Run(system: self)
                 let cutAction = JointAction(kind: action.kind, cut: cut)
+                guard configuration.permits?(cutAction) ?? true else { continue }
                 cutRun.take(cutAction, &crashed)
                 result.append((cutAction, crashed))
             }
@@ -193,6 +194,7 @@ final class JointSystem: TransitionSystem {
                 troubles.append(.crash(part))
             }
         }
+        if let permits = configuration.permits { troubles.removeAll { !permits(JointAction(kind: $0)) } }
         return ((free + troubles).map { JointAction(kind: $0) }, free.count)
     }
 

@@ -15,6 +15,7 @@ enum Property {
     static let job = "the job is held from its first phase to its last"
     static let replay = "live and replayed give the same"
     static let cancel = "a cancel never meets a post-copy that it destroys"
+    static let kept = "a guest that never left its source is never lost"
     static let tombstone = "an abandoned attempt never begins again"
     static let ends = "an attempt ends as it may"
     static let rest = "an attempt rests only where it may"
@@ -154,6 +155,9 @@ extension Run {
             if pair.isWholeOnSource || pair.isWholeOnDestination {
                 violate(
                     Property.notLost, "lost, and the \(pair.isWholeOnSource ? "source" : "destination") has it", &state)
+            }
+            if !pair.didDestinationRun, !system.chronicles[state.chronicle].isSourceKilled {
+                violate(Property.kept, "lost, and it never ran on the destination", &state)
             }
         case .ended, .undecided: break
         default: violate(Property.truth, "ended with \(word.rawValue)", &state)

@@ -93,7 +93,10 @@ struct Run {
         if let fault = move.fault {
             state.budget.spend(fault)
             if fault == .killSource || fault == .killDestination || fault == .shutDownGuest {
-                change(&state) { $0.isLossExcused = true }
+                change(&state) {
+                    $0.isLossExcused = true
+                    if fault != .killDestination { $0.isSourceKilled = true }
+                }
             }
         }
         note(.move(move.name))
