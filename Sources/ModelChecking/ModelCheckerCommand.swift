@@ -38,19 +38,22 @@ public enum ModelCheckerCommand {
         if let size = wishes.size, wishes.mutants.isEmpty {
             for (configuration, exception) in Configuration.exceptions where size == .deep || exception.isQuick {
                 guard wishes.name.map({ configuration.name.contains($0) }) ?? true else { continue }
-                isAsItMustBe = await explore(configuration, wishes, mustFind: exception.properties) && isAsItMustBe
+                isAsItMustBe =
+                    await explore(configuration, wishes, mustFind: exception.properties).isAsItMustBe
+                    && isAsItMustBe
             }
         }
         if !wishes.mutants.isEmpty {
             for mutant in wishes.mutants {
                 let configuration = adapted(Configuration.hunting(mutant), wishes)
-                let isCaught = await explore(configuration, wishes, mustFind: mutant.caughtBy)
-                isAsItMustBe = await isClean(configuration, wishes) && isCaught && isAsItMustBe
+                let (isCaught, steps) = await explore(configuration, wishes, mustFind: mutant.caughtBy)
+                isAsItMustBe = await isClean(configuration, wishes, depth: steps) && isCaught && isAsItMustBe
             }
             return isAsItMustBe ? 0 : 1
         }
         for configuration in configurations(wishes) {
-            isAsItMustBe = await explore(adapted(configuration, wishes), wishes, mustFind: nil) && isAsItMustBe
+            isAsItMustBe =
+                await explore(adapted(configuration, wishes), wishes, mustFind: nil).isAsItMustBe && isAsItMustBe
         }
         return isAsItMustBe ? 0 : 1
     }
@@ -77,9 +80,9 @@ public enum ModelCheckerCommand {
     }
 
     /// Whether the same configuration without the bug shows nothing, as deep as the bug is.
-    private static func isClean(_ configuration: Configuration, _ wishes: Wishes) async -> Bool {
+    private static func isClean(_ configuration: Configuration, _ wishes: Wishes, depth: Int) async -> Bool {
         var bounds = wishes.bounds
-        bounds.maximumDepth = await Explorer(JointSystem(configuration), bounds: bounds).run().trace.count
+        bounds.maximumDepth = depth
         bounds.isLivenessChecked = false
         let without = configuration.with { $0.mutant = nil }
         guard let violation = await Explorer(JointSystem(without), bounds: bounds).run().violation else { return true }
@@ -88,9 +91,11 @@ public enum ModelCheckerCommand {
     }
 
     /// Explores one configuration and prints its figures.
+    ///
+    /// - Returns: Whether it is as it must be, and in how many steps the violation, or how deep the exploration.
     private static func explore(
         _ configuration: Configuration, _ wishes: Wishes, mustFind: Set<String>?
-    ) async -> Bool {
+    ) async -> (isAsItMustBe: Bool, steps: Int) {
         let system = JointSystem(configuration)
         let result = await Explorer(system, bounds: wishes.bounds).run()
         let rate = Int(Double(result.states) / max(result.seconds, 0.001))
@@ -103,7 +108,7 @@ public enum ModelCheckerCommand {
         if !ends.isEmpty { tell("    ends: \(ends.joined(separator: ", "))") }
         guard let violation = result.violation else {
             if mustFind != nil { tell("    NOT FOUND: the bug is not caught") }
-            return mustFind == nil
+            return (mustFind == nil, result.depth)
         }
         let isWanted = mustFind?.contains(violation.property) ?? false
         tell("    \(isWanted ? "caught" : "VIOLATION") after \(result.trace.count) steps: \(violation)")
@@ -111,11 +116,11 @@ public enum ModelCheckerCommand {
             let trace = TraceFile(system, result.trace, end: violation.description)
             guard write(trace.lines, to: file) else {
                 tell("    \(file) cannot be written")
-                return false
+                return (false, result.trace.count)
             }
         }
         if !isWanted { for line in Storyteller(system).tell(result.trace) { tell("    " + line) } }
-        return isWanted
+        return (isWanted, result.trace.count)
     }
 
     /// Tells at once: an exploration can take long, and whoever waits wants to see what is done.
