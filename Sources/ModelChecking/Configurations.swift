@@ -38,6 +38,21 @@ extension Configuration {
                     $0.calledDirectly = [.source, .destination]
                 })
         }
+        for (name, profile) in [QEMUProfile.byName.first, QEMUProfile.byName.last].compactMap(\.self) {
+            all.append(
+                Configuration("QEMU \(name), post-copy, cancel", [.request: 2]).with {
+                    $0.profile = profile
+                    $0.options.postcopy = PostcopyWish()
+                    $0.requests = [.postcopy, .cancel]
+                    $0.calledDirectly = [.source, .destination]
+                })
+        }
+        all.append(
+            Configuration("QEMU 10.2, post-copy, a broken stream", [.request: 1, .breakStream: 1]).with {
+                $0.options.postcopy = PostcopyWish()
+                $0.requests = [.postcopy]
+                $0.calledDirectly = [.source, .destination]
+            })
         all.append(
             Configuration("protocol 2").with {
                 $0.options.protocolVersion = .v2

@@ -91,7 +91,9 @@ final class JointSystem: TransitionSystem {
 
     func end(of state: JointState) -> String? {
         guard state.chronicle != 0 else { return nil }
-        return chronicles[state.chronicle].result?.rawValue
+        let chronicle = chronicles[state.chronicle]
+        // An interrupted post-copy is the one pause that may last: it waits for somebody to mend the channel and to say so.
+        return chronicle.result?.rawValue ?? (chronicle.published == .postcopyPaused ? "postcopy-paused" : nil)
     }
 
     func successors(of state: JointState) -> [(action: JointAction, state: JointState)] {

@@ -19,7 +19,7 @@ public enum ModelCheckerCommand {
 
     private static let usage = """
         usage: ModelChecker [--bounds quick|deep] [--only TEXT] [--profile 7.2|10.0|10.2|11.1] [--protocol 2|3] [--mode MODE]
-                            [--mutant NAME|all] [--trace FILE] [--states N] [--depth N] [--threads N]
+                            [--mutant NAME|all|quick] [--trace FILE] [--states N] [--depth N] [--threads N]
                             [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single] [--postcopy yes] [--ends WORDS]
         Explores two QEMUs, two sides and a coordinator with everything that can befall them. With --bounds a list of
         configurations, with --mutant a bug that must be found, else one configuration of the faults and requests named.
@@ -164,7 +164,11 @@ public enum ModelCheckerCommand {
             guard let profile = QEMUProfile.byName.first(where: { $0.name == value })?.profile else { return false }
             wishes.profile = profile
         case "--mutant":
-            wishes.mutants = value == "all" ? Mutant.all : Mutant.all.filter { $0.name == value }
+            switch value {
+            case "all": wishes.mutants = Mutant.all
+            case "quick": wishes.mutants = Mutant.all.filter { !$0.takesLong }
+            default: wishes.mutants = Mutant.all.filter { $0.name == value }
+            }
             return !wishes.mutants.isEmpty
         case "--protocol":
             guard let version = Int(value).flatMap(ProtocolVersion.init) else { return false }

@@ -5,6 +5,9 @@ extension Mutant {
     /// The bugs that are put in on purpose, to show that the exploration would find them.
     static let all: [Mutant] = coordinatorBugs + sourceBugs + destinationBugs + diskBugs
 
+    /// Whether the hunt for it takes longer than a few seconds.
+    var takesLong: Bool { name == "forgets-tombstone" }
+
     static func named(_ name: String) -> Mutant? { all.first { $0.name == name } }
 
     // MARK: The coordinator

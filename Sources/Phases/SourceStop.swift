@@ -88,6 +88,8 @@ extension SourceMachine {
         // In post-copy a cancel destroys the guest, and a yank would only interrupt it.
         case .postcopy: return []
         case .stopping: return watchStopping()
+        // Before 10.0 QEMU goes from here into post-copy with no word between, and a cancel would destroy the guest there.
+        case _ where mayBeInPostcopy: return cut()
         default:
             // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
             // Held before the switchover QEMU listens to nothing but a cancel.
@@ -123,10 +125,16 @@ extension SourceMachine {
         return yank()
     }
 
+    /// Post-copy was asked for and nothing holds QEMU back from it any more, whatever it has said since.
+    private var mayBeInPostcopy: Bool {
+        evidence.triggers.wasSent(.startPostcopy) && evidence.triggers.wasSent(.continueSwitchover)
+    }
+
     /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
     func yank() -> [Effect] {
         guard hasYank else {
-            return [core.send(.migrateCancel), .arm(.yank, milliseconds: options.deadlines[.yank])]
+            let cancel = mayBeInPostcopy ? [] : [core.send(.migrateCancel)]
+            return cancel + [.arm(.yank, milliseconds: options.deadlines[.yank])]
         }
         return [
             core.send(.yank, outOfBand: core.survey?.features.hasOutOfBand ?? false),
