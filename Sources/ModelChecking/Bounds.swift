@@ -14,19 +14,19 @@ enum FaultKind: Int, CaseIterable, Sendable {
     var name: String { "\(self)" }
 }
 
-/// How often each kind may still happen: four bits for each.
+/// How often each kind may still happen: four bits for each, at most seven times.
 struct Budget: Hashable, Sendable {
     private(set) var bits: UInt64 = 0
     /// How many faults of any kind may still happen together.
     var faults: UInt8 = 0
 
-    func left(_ kind: FaultKind) -> Int { Int(bits >> UInt64(kind.rawValue * 4) & 15) }
+    func left(_ kind: FaultKind) -> Int { Int(bits >> UInt64(kind.rawValue * 4) & 7) }
 
     func allows(_ kind: FaultKind) -> Bool { left(kind) > 0 && (!kind.isFault || faults > 0) }
 
     mutating func set(_ kind: FaultKind, _ count: Int) {
         let shift = UInt64(kind.rawValue * 4)
-        bits = bits & ~(15 << shift) | UInt64(max(0, min(15, count))) << shift
+        bits = bits & ~(15 << shift) | UInt64(max(0, min(7, count))) << shift
     }
 
     mutating func spend(_ kind: FaultKind) {
@@ -48,6 +48,11 @@ struct Configuration: Sendable {
     var requests: [Request] = []
     /// The sides whose link to the coordinator is a call: delivered at once, never lost.
     var calledDirectly: Set<Side> = []
+    /// How much a program may leave unread on its monitor before its QEMU says more; `nil` for anything. A bound as of a channel: what lies
+    /// between the last word read and the last word said is explored up to it.
+    var unread: Int?
+    /// A state that was visited with as much to spend or more is not visited again.
+    var isPruned = true
     /// Carry out what follows from an input in one step, where nobody could tell the difference.
     var isReduced = true
     var mutant: Mutant?

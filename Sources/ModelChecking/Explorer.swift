@@ -13,6 +13,9 @@ public struct ExplorationBounds: Hashable, Sendable {
     /// Whether to look for states from which no end can be reached; takes four bytes for each transition.
     public var isLivenessChecked = true
 
+    /// Whether a longest way is wanted.
+    public var isDeepestTold = false
+
     /// Bounds.
     public init(maximumStates: Int? = nil, maximumDepth: Int? = nil, maximumBytes: Int? = nil) {
         self.maximumStates = maximumStates
@@ -33,6 +36,8 @@ public struct ExplorationResult<Action: Sendable>: Sendable {
     public var transitions = 0
     /// The longest of the shortest ways to a state.
     public var depth = 0
+    /// A shortest way to one of the states that are farthest from the start, where that was asked for.
+    public var deepest: [Action] = []
     /// How often each end was reached, by name.
     public var ends: [String: Int] = [:]
     /// Everything reachable was seen.
@@ -69,10 +74,19 @@ public struct Explorer<System: TransitionSystem>: Sendable {
 
     /// What one block of a level led to.
     private struct Expansion: Sendable {
-        var candidates: [(fingerprint: Fingerprint, state: System.State, parent: UInt32, choice: UInt16)] = []
-        /// Numbers of known states, or positions in `candidates` with the highest bit set.
+        struct Candidate {
+            var fingerprint: Fingerprint
+            var allowance: Allowance
+            var state: System.State
+            var parent: UInt32
+            var choice: UInt16
+        }
+
+        var candidates: [Candidate] = []
+        /// Where steps that spend nothing lead: numbers of known states, or positions in `candidates` with the highest bit set.
         var targets: [UInt32] = []
         var counts: [UInt16] = []
+        var transitions = 0
         var violations: [(parent: UInt32, violation: Violation)] = []
         var ends: [(parent: UInt32, name: String)] = []
     }
@@ -101,7 +115,7 @@ public struct Explorer<System: TransitionSystem>: Sendable {
         var ends: [Bool] = []
         var level: [(state: System.State, number: UInt32)] = []
         for (choice, state) in system.initialStates.enumerated() {
-            let (number, isNew) = visited.insert(system.fingerprint(of: state))
+            let (number, isNew) = visited.insert(system.fingerprint(of: state), system.allowance(of: state))
             if isNew {
                 level.append((state, number))
                 parents.append(.max, UInt16(choice))
@@ -125,17 +139,17 @@ public struct Explorer<System: TransitionSystem>: Sendable {
                 var numbers: [UInt32] = []
                 numbers.reserveCapacity(expansion.candidates.count)
                 for candidate in expansion.candidates {
-                    let (number, isNew) = visited.insert(candidate.fingerprint)
+                    let (number, isNew) = visited.insert(candidate.fingerprint, candidate.allowance)
                     numbers.append(number)
                     guard isNew else { continue }
                     next.append((candidate.state, number))
                     parents.append(candidate.parent, candidate.choice)
                 }
+                result.transitions += expansion.transitions
                 var offset = 0
                 for count in expansion.counts {
                     let range = offset..<(offset + Int(count))
                     offset = range.upperBound
-                    result.transitions += range.count
                     guard bounds.isLivenessChecked else { continue }
                     graph.append(
                         expansion.targets[range].lazy.map { $0 & Self.mark == 0 ? $0 : numbers[Int($0 & ~Self.mark)] })
@@ -153,6 +167,7 @@ public struct Explorer<System: TransitionSystem>: Sendable {
             }
         }
         result.states = visited.count
+        if bounds.isDeepestTold, visited.count > 0 { result.deepest = trace(to: UInt32(visited.count - 1), parents) }
         if let found {
             result.violation = found.violation
             result.trace = trace(to: found.parent, parents)
@@ -206,19 +221,32 @@ public struct Explorer<System: TransitionSystem>: Sendable {
             let end = system.end(of: state)
             if let end { expansion.ends.append((number, end)) }
             let successors = system.successors(of: state)
+            let allowance = system.allowance(of: state)
+            var free: UInt16 = 0
             if successors.isEmpty, end == nil {
                 expansion.violations.append((number, Violation("no deadlock", "nothing can happen and it is no end")))
             }
             for (choice, successor) in successors.enumerated() {
                 let fingerprint = system.fingerprint(of: successor.state)
-                if let known = visited.number(of: fingerprint) {
-                    expansion.targets.append(known)
+                let left = system.allowance(of: successor.state)
+                let target: UInt32
+                if let known = visited.number(of: fingerprint, left) {
+                    target = known
                 } else {
-                    expansion.targets.append(UInt32(expansion.candidates.count) | Self.mark)
-                    expansion.candidates.append((fingerprint, successor.state, number, UInt16(choice)))
+                    target = UInt32(expansion.candidates.count) | Self.mark
+                    expansion.candidates.append(
+                        .init(
+                            fingerprint: fingerprint, allowance: left, state: successor.state, parent: number,
+                            choice: UInt16(choice)))
+                }
+                // An end has to be reachable without another fault and without anybody's request.
+                if left == allowance {
+                    expansion.targets.append(target)
+                    free += 1
                 }
             }
-            expansion.counts.append(UInt16(successors.count))
+            expansion.counts.append(free)
+            expansion.transitions += successors.count
         }
         return expansion
     }

@@ -123,13 +123,12 @@ struct JointState: Hashable, Sendable {
         hasher.feed(UInt64(monitors.source) << 32 | UInt64(monitors.destination))
         hasher.feed(UInt64(links[0]) << 32 | UInt64(links[1]))
         hasher.feed(UInt64(links[2]) << 32 | UInt64(links[3]))
-        var flags: UInt64 = UInt64(budget.faults)
+        var flags: UInt64 = 0
         for flag in [
             isMonitorOpen.source, isMonitorOpen.destination, isEndUntold.source, isEndUntold.destination,
             isLinkUp.source, isLinkUp.destination,
         ] { flags = flags << 1 | (flag ? 1 : 0) }
         hasher.feed(flags)
-        hasher.feed(budget.bits)
         hasher.feed(UInt64(chronicle) << 32 | UInt64(violation))
     }
 }

@@ -36,17 +36,27 @@ final class JointSystem: TransitionSystem {
         var name: UInt32
         var fault: FaultKind?
         var pair: UInt32
-        var sayings: [Saying]
+        var sayings: [HeardSaying]
     }
 
     let outcomes = Memo<Outcome>()
     let moves = Memo<[Move]>()
-    let receipts = Memo<(pair: UInt32, sayings: [Saying])>()
+    let receipts = Memo<(pair: UInt32, sayings: [HeardSaying])>()
     let foldings = Memo<UInt32>()
+    // What is asked of a part at every step, so that the part itself need not be looked at.
+    let pairFacts = Memo<PairFacts>()
+    let compiledEffects = Memo<CompiledEffect>()
+    let handedInputs = Memo<UInt32>()
+    let serials = Memo<Int>()
+    let numbered = Memo<UInt32>()
+    private let sendings = Memo<Bool>()
+    private let askings = Memo<Bool>()
+    private let isDirect: [Bool]
 
     init(_ configuration: Configuration) {
         self.configuration = configuration
         pairs = Interner(AbstractPair(configuration.profile, isGuestRunning: configuration.isGuestRunning))
+        isDirect = Direction.all.map { configuration.calledDirectly.contains($0.side) }
     }
 
     // MARK: The system
@@ -84,7 +94,15 @@ final class JointSystem: TransitionSystem {
     func fingerprint(of state: JointState) -> Fingerprint {
         var hasher = FingerprintHasher()
         state.feed(&hasher)
+        if !configuration.isPruned {
+            hasher.feed(state.budget.bits)
+            hasher.feed(UInt64(state.budget.faults))
+        }
         return hasher.fingerprint
+    }
+
+    func allowance(of state: JointState) -> Allowance {
+        Allowance(counts: state.budget.bits, total: state.budget.faults)
     }
 
     func violation(in state: JointState) -> Violation? { state.violation == 0 ? nil : violations[state.violation] }
@@ -145,7 +163,7 @@ final class JointSystem: TransitionSystem {
             for (index, late) in lists[state.late].enumerated()
             where canTake(lateMessages[late].direction.receiver, state) { free.append(.lateMessage(index)) }
         }
-        for (index, move) in moves(of: state.pair).enumerated() {
+        for (index, move) in moves(of: state.pair).enumerated() where hasRoom(for: move, state) {
             guard let fault = move.fault else {
                 free.append(.move(index))
                 continue
@@ -200,12 +218,27 @@ final class JointSystem: TransitionSystem {
         return ((free + troubles).map { JointAction(kind: $0) }, free.count)
     }
 
+    /// Whether those who listen have read enough for a QEMU to say more.
+    private func hasRoom(for move: Move, _ state: JointState) -> Bool {
+        guard let unread = configuration.unread else { return true }
+        return move.sayings.allSatisfy { !state.isMonitorOpen[$0.side] || lists.count(state.monitors[$0.side]) < unread }
+    }
+
     /// A program takes the next input when it has done what followed from the last.
     private func canTake(_ part: Part, _ state: JointState) -> Bool {
         state.parties[part] != 0 && state.pending[part] == 0
     }
 
-    func isQEMUAlive(_ side: Side, _ state: JointState) -> Bool { pairs[state.pair][side].life != .dead }
+    func isQEMUAlive(_ side: Side, _ state: JointState) -> Bool { !facts(of: state.pair).isDead[side] }
+
+    /// Whether a link is a call.
+    func isCalledDirectly(_ direction: Direction) -> Bool { isDirect[direction.index] }
+
+    /// Whether a command is among the effects of a list.
+    func hasSend(_ list: UInt32) -> Bool {
+        guard list != 0 else { return false }
+        return sendings.value(list, 0) { lists[list].contains { effects[$0].isSend } }
+    }
 
     private func hasNothingToRead(_ part: Part, _ state: JointState) -> Bool {
         if let side = part.side {
@@ -215,7 +248,8 @@ final class JointSystem: TransitionSystem {
     }
 
     private func hasMigrateRequest(_ state: JointState) -> Bool {
-        parties[state.parties[.coordinator]].coordinator?.ledger.hasRequest(.migrate) ?? true
+        let party = state.parties[.coordinator]
+        return askings.value(party, 0) { parties[party].coordinator?.ledger.hasRequest(.migrate) ?? true }
     }
 
     private func deadlines(_ armed: UInt64) -> [Deadline] {
@@ -228,7 +262,7 @@ final class JointSystem: TransitionSystem {
                 .map {
                     Move(
                         name: moveNames.number(of: $0.name), fault: $0.trouble?.kind, pair: pairs.number(of: $0.pair),
-                        sayings: $0.sayings)
+                        sayings: $0.sayings.map(heard))
                 }
         }
     }

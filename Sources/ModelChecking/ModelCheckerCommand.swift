@@ -19,8 +19,8 @@ public enum ModelCheckerCommand {
 
     private static let usage = """
         usage: ModelChecker [--bounds quick|deep] [--only TEXT] [--profile 7.2|10.0|10.2|11.1] [--protocol 2|3] [--mode MODE]
-                            [--mutant NAME|all|quick] [--trace FILE] [--states N] [--depth N] [--threads N]
-                            [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single] [--postcopy yes] [--ends WORDS]
+                            [--mutant NAME|all|quick] [--trace FILE] [--states N] [--depth N] [--threads N] [--deepest yes]
+                            [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single] [--unread N] [--pruned no] [--postcopy yes] [--ends WORDS]
         Explores two QEMUs, two sides and a coordinator with everything that can befall them. With --bounds a list of
         configurations, with --mutant a bug that must be found, else one configuration of the faults and requests named.
         Exit code 0: as it must be; 1: a violation, or a bug that was not found; 2: arguments.
@@ -106,6 +106,10 @@ public enum ModelCheckerCommand {
         )
         let ends = result.ends.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         if !ends.isEmpty { tell("    ends: \(ends.joined(separator: ", "))") }
+        if !result.deepest.isEmpty {
+            tell("    a longest way:")
+            for line in Storyteller(system).tell(result.deepest) { tell("    " + line) }
+        }
         guard let violation = result.violation else {
             if mustFind != nil { tell("    NOT FOUND: the bug is not caught") }
             return (mustFind == nil, result.depth)
@@ -179,6 +183,7 @@ public enum ModelCheckerCommand {
         case "--trace": wishes.traceFile = value
         case "--only": wishes.name = value
         case "--states": wishes.bounds.maximumStates = Int(value)
+        case "--deepest": wishes.bounds.isDeepestTold = value == "yes"
         case "--depth": wishes.bounds.maximumDepth = Int(value)
         case "--threads": wishes.bounds.threads = Int(value) ?? 2
         default: return false
@@ -193,6 +198,8 @@ public enum ModelCheckerCommand {
         case "--ends":
             own.allowedEnds = Set(value.split(separator: ",").compactMap { PublishedWord(rawValue: String($0)) })
         case "--postcopy": own.options.postcopy = value == "yes" ? PostcopyWish() : nil
+        case "--unread": own.unread = Int(value)
+        case "--pruned": own.isPruned = value != "no"
         case "--steps": own.isReduced = value != "single"
         case "--request":
             guard let request = Request(rawValue: value) else { return false }

@@ -45,10 +45,10 @@ extension Run {
 
     /// What must hold of every state, by the truth about the QEMUs.
     mutating func judge(_ state: inout JointState) {
-        let pair = system.pairs[state.pair]
+        let pair = system.facts(of: state.pair)
         if pair.areBothRunning {
             violate(Property.oneCopy, "both QEMUs run the guest", &state)
-        } else if pair.didDestinationRun, pair.source.isRunning {
+        } else if pair.isBack {
             violate(Property.noReturn, "the source runs a guest that ran on the destination", &state)
         }
         if pair.wasDestroyed { violate(Property.cancel, "a cancel was carried out in post-copy", &state) }

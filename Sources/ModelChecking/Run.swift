@@ -104,12 +104,12 @@ struct Run {
     }
 
     /// The pair moved on: what it says is queued, what ended is told.
-    mutating func become(_ pair: UInt32, _ sayings: [Saying], _ state: inout JointState) {
-        let before = system.pairs[state.pair]
-        let after = system.pairs[pair]
+    mutating func become(_ pair: UInt32, _ sayings: [HeardSaying], _ state: inout JointState) {
+        let before = system.facts(of: state.pair).isDead
+        let after = system.facts(of: pair).isDead
         state.pair = pair
-        for saying in sayings { hear(saying.side, .fact(saying.fact), &state) }
-        for side in Side.allCases where before[side].life != .dead && after[side].life == .dead {
+        for saying in sayings where state.isMonitorOpen[saying.side] { hearAnyway(saying.side, saying.input, &state) }
+        for side in Side.allCases where !before[side] && after[side] {
             if state.isMonitorOpen[side] {
                 state.isMonitorOpen[side] = false
                 hearAnyway(side, .fact(.monitor(.lost)), &state)
@@ -125,9 +125,12 @@ struct Run {
     }
 
     private mutating func hearAnyway(_ side: Side, _ input: SideInput, _ state: inout JointState) {
+        hearAnyway(side, system.inputs.number(of: .side(input)), &state)
+    }
+
+    private mutating func hearAnyway(_ side: Side, _ number: UInt32, _ state: inout JointState) {
         guard state.parties[Part(side)] != 0 else { return }
-        if case .fact(let fact) = input { note(.saying(side, fact)) }
-        let number = system.inputs.number(of: .side(input))
+        if isTelling, case .side(.fact(let fact)) = system.inputs[number] { told.append(.saying(side, fact)) }
         state.monitors[side] = system.lists.append(number, to: state.monitors[side])
     }
 
@@ -144,15 +147,16 @@ struct Run {
         }
     }
 
-    private mutating func send(_ command: Command, outOfBand: Bool, from side: Side, _ state: inout JointState) {
+    private mutating func send(
+        _ command: Command, outOfBand: Bool, _ receipt: UInt32, from side: Side, _ state: inout JointState
+    ) {
         guard state.isMonitorOpen[side] else {
             return hearAnyway(side, .fact(.unanswered(command)), &state)
         }
-        let number = system.effects.number(of: .side(.send(command, outOfBand: outOfBand)))
-        let receipt = system.receipts.value(state.pair, number << 1 | (side == .source ? 0 : 1)) {
+        let receipt = system.receipts.value(state.pair, receipt) {
             var pair = system.pairs[state.pair]
             let sayings = pair.receive(command, on: side, outOfBand: outOfBand)
-            return (system.pairs.number(of: pair), sayings)
+            return (system.pairs.number(of: pair), sayings.map(system.heard))
         }
         become(receipt.pair, receipt.sayings, &state)
     }
@@ -197,39 +201,40 @@ struct Run {
 
     private mutating func hand(_ item: UInt32, _ direction: Direction, _ cut: Int?, _ state: inout JointState) {
         let side = direction.side
-        let input: PartyInput
         if system.isPeerNote(item) {
             let isConnected = item == JointSystem.linkMade
-            input =
+            deliver(
                 direction.isToCoordinator
-                ? .coordinator(.peer(side, isConnected: isConnected)) : .side(.peer(isConnected: isConnected))
+                    ? .coordinator(.peer(side, isConnected: isConnected)) : .side(.peer(isConnected: isConnected)),
+                to: direction.receiver, cut, &state)
         } else {
-            let message = system.messages[item]
-            input = direction.isToCoordinator ? .coordinator(.message(from: side, message)) : .side(.message(message))
-            if let serial = message.serial, serial > Party.knownSerial { renumber(side, serial, &state) }
+            let serial = system.serial(of: item)
+            if serial > Party.knownSerial { renumber(side, serial, &state) }
+            deliver(number: system.input(of: item, direction), to: direction.receiver, cut, &state)
         }
-        deliver(input, to: direction.receiver, cut, &state)
     }
 
     /// The coordinator knows a newer standing of a side: those still under way are numbered around it.
     private mutating func renumber(_ side: Side, _ known: Int, _ state: inout JointState) {
         let index = Direction(side: side, isToCoordinator: true).index
+        if state.links[index] == 0, state.late == 0 { return }
         let waiting = system.lists[state.links[index]]
         let late = system.lists[state.late].map { system.lateMessages[$0] }
         let isOurs = { (item: JointSystem.LateMessage) in item.direction.isToCoordinator && item.direction.side == side
         }
         let serials = (waiting + late.filter(isOurs).map(\.message)).filter { !system.isPeerNote($0) }
-            .compactMap { system.messages[$0].serial }
+            .map { system.serial(of: $0) }.filter { $0 >= 0 }
         let newer = Ranks(serials.filter { $0 > known })
         let older = Ranks(serials.filter { $0 < known }.map { -$0 })
         let anew = { [system] (item: UInt32) -> UInt32 in
-            guard !system.isPeerNote(item), let serial = system.messages[item].serial else { return item }
-            var message = system.messages[item]
-            message.serial =
-                serial == known
-                ? Party.knownSerial
-                : serial > known ? Party.knownSerial + newer[serial] : Party.knownSerial - older[-serial]
-            return system.messages.number(of: message)
+            guard !system.isPeerNote(item) else { return item }
+            let serial = system.serial(of: item)
+            guard serial >= 0 else { return item }
+            return system.message(
+                item,
+                numbered: serial == known
+                    ? Party.knownSerial
+                    : serial > known ? Party.knownSerial + newer[serial] : Party.knownSerial - older[-serial])
         }
         state.links[index] = system.lists.number(of: waiting.map(anew))
         let lateAnew = late.map {
@@ -239,17 +244,20 @@ struct Run {
     }
 
     /// A message that leaves now.
-    private mutating func post(_ message: PartyMessage, _ direction: Direction, _ state: inout JointState) {
+    private mutating func post(_ message: UInt32, _ direction: Direction, _ state: inout JointState) {
         guard state.isLinkUp[direction.side] else { return }
-        var message = message
-        if message.serial != nil {
-            let late = system.lists[state.late].map { system.lateMessages[$0] }
-                .filter { $0.direction == direction }.map(\.message)
-            let under = (system.lists[state.links[direction.index]] + late)
-                .filter { !system.isPeerNote($0) }.compactMap { system.messages[$0].serial }
-            message.serial = (under + [Party.knownSerial]).reduce(0, max) + 1
+        var number = message
+        if system.serial(of: message) >= 0 {
+            var last = Party.knownSerial
+            if state.links[direction.index] != 0 || state.late != 0 {
+                let late = system.lists[state.late].map { system.lateMessages[$0] }
+                    .filter { $0.direction == direction }.map(\.message)
+                for item in system.lists[state.links[direction.index]] + late where !system.isPeerNote(item) {
+                    last = max(last, system.serial(of: item))
+                }
+            }
+            number = system.message(message, numbered: last + 1)
         }
-        let number = system.messages.number(of: message)
         state.links[direction.index] = system.lists.append(number, to: state.links[direction.index])
     }
 
@@ -269,8 +277,7 @@ struct Run {
         guard !configuration.calledDirectly.isEmpty, state.violation == 0 else { return }
         for _ in 0..<1000 {
             let next = Direction.all.first {
-                configuration.calledDirectly.contains($0.side) && state.links[$0.index] != 0
-                    && state.parties[$0.receiver] != 0 && state.pending[$0.receiver] == 0
+                state.links[$0.index] != 0 && system.isCalledDirectly($0) && state.parties[$0.receiver] != 0 && state.pending[$0.receiver] == 0
             }
             guard let next else { return }
             message(next, .normal, nil, &state)
@@ -288,7 +295,7 @@ struct Run {
         let outcome = system.outcome(part, state.parties[part], input)
         state.parties[part] = outcome.party
         if outcome.violation != 0 { state.violation = outcome.violation }
-        state.pending[part] = system.lists.number(of: system.lists[outcome.effects] + system.lists[state.pending[part]])
+        state.pending[part] = system.lists.join(outcome.effects, state.pending[part])
         guard configuration.isReduced else { return }
         actor = actor ?? part
         carryOut(part, cut, &state)
@@ -303,74 +310,56 @@ struct Run {
             }
             let number = system.lists[state.pending[part]][0]
             state.pending[part] = system.lists.remove(at: 0, from: state.pending[part])
-            let effect = system.effects[number]
+            let effect = system.compiled(number, part)
             if actor == part, effect.matters, carriedOut > 0 { cuts.append(carriedOut) }
             if actor == part { carriedOut += 1 }
-            carryOut(effect, part, &state)
+            if isTelling { told.append(.effect(part, system.effects[number])) }
+            carryOut(effect.kind, part, &state)
             guard configuration.isReduced, state.violation == 0, state.parties[part] != 0 else { return }
             // QEMU can move on between two commands; between anything else nobody can tell the difference.
-            if effect.isSend, system.lists[state.pending[part]].contains(where: { system.effects[$0].isSend }) {
-                return
-            }
+            if effect.isSend, system.hasSend(state.pending[part]) { return }
         }
     }
 
-    private mutating func carryOut(_ effect: PartyEffect, _ part: Part, _ state: inout JointState) {
-        note(.effect(part, effect))
+    private mutating func carryOut(_ effect: CompiledEffect.Kind, _ part: Part, _ state: inout JointState) {
         switch effect {
-        case .side(let effect):
+        case .send(let command, let outOfBand, let sent, let receipt):
             guard let side = part.side else { return }
-            carryOut(effect, side, &state)
-        case .coordinator(.message(let side, let message)):
-            post(message, Direction(side: side, isToCoordinator: false), &state)
-        case .coordinator(.publish(let status)): published(status.word, &state)
-        case .coordinator(.persist(let record)): persist(record, .coordinator, &state)
-        case .coordinator(.arm(let deadline, _)): state.armed[.coordinator] |= deadline.bit
-        case .coordinator(.disarm(let deadline)): state.armed[.coordinator] &= ~deadline.bit
-        case .coordinator(.finished(let result)): finished(result, &state)
-        case .coordinator(.refused): break
-        }
-    }
-
-    private mutating func carryOut(_ effect: SideEffect, _ side: Side, _ state: inout JointState) {
-        let part = Part(side)
-        switch effect {
-        case .send(let command, let outOfBand):
             check(command, on: side, &state)
-            let outcome = system.outcome(part, state.parties[part], system.inputs.number(of: .side(.sent(command))))
+            let outcome = system.outcome(part, state.parties[part], sent)
             state.parties[part] = outcome.party
-            state.pending[part] = system.lists.number(
-                of: system.lists[outcome.effects] + system.lists[state.pending[part]])
-            send(command, outOfBand: outOfBand, from: side, &state)
-        case .survey:
-            hearAnyway(side, system.survey(side), &state)
-        case .persist(let record):
-            if case .refused = record { change(&state) { $0.wasAbandoned = true } }
-            persist(record, part, &state)
-        case .phase(let move):
+            state.pending[part] = system.lists.join(outcome.effects, state.pending[part])
+            send(command, outOfBand: outOfBand, receipt, from: side, &state)
+        case .survey(let input):
+            if let side = part.side { hearAnyway(side, input, &state) }
+        case .persist(let number, let record, let isTombstone):
+            if isTombstone { change(&state) { $0.wasAbandoned = true } }
+            persist(number, record, part, &state)
+        case .phase(let move, let number, let record):
             moved(move, &state)
-            persist(.phase(move), part, &state)
-        case .message(let message):
-            post(message, Direction(side: side, isToCoordinator: true), &state)
-        case .arm(let deadline, _): state.armed[part] |= deadline.bit
-        case .disarm(let deadline): state.armed[part] &= ~deadline.bit
-        // No attempt that is explored here has a lock manager.
-        case .lease: break
+            persist(number, record, part, &state)
+        case .message(let direction, let message): post(message, direction, &state)
+        case .arm(let bit): state.armed[part] |= bit
+        case .disarm(let bit): state.armed[part] &= ~bit
         case .kill:
+            guard let side = part.side else { return }
             checkEnd(of: side, by: "kill", &state)
             var pair = system.pairs[state.pair]
             pair.end(side)
             become(system.pairs.number(of: pair), [], &state)
+        case .publish(let word): published(word, &state)
+        case .finished(let result): finished(result, &state)
+        case .nothing: break
         }
     }
 
-    private mutating func persist(_ record: JournalRecord, _ part: Part, _ state: inout JointState) {
-        let kept = configuration.mutant.map { $0.record(part, record) } ?? record
-        guard let kept else { return }
-        let number = system.records.number(of: kept)
+    private mutating func persist(
+        _ number: UInt32, _ record: JournalRecord?, _ part: Part, _ state: inout JointState
+    ) {
+        guard let record else { return }
         state.ledgers[part] = system.foldings.value(state.ledgers[part], number) {
             var ledger = system.ledgers[state.ledgers[part]]
-            ledger.note(kept)
+            ledger.note(record)
             return system.ledgers.number(of: ledger)
         }
     }

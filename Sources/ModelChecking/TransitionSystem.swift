@@ -62,10 +62,17 @@ public protocol TransitionSystem: Sendable {
     var initialStates: [State] { get }
     /// All that can happen in a state, in a fixed order.
     func successors(of state: State) -> [(action: Action, state: State)]
-    /// The state's canonical identity.
+    /// The state's canonical identity, without what it may still spend.
     func fingerprint(of state: State) -> Fingerprint
+    /// What may still be spent from the state on.
+    func allowance(of state: State) -> Allowance
     /// What is wrong with the state, if anything. A state with a violation is not expanded.
     func violation(in state: State) -> Violation?
     /// The name of the end this state is, `nil` if it is none. An end need not have successors.
     func end(of state: State) -> String?
+}
+
+extension TransitionSystem {
+    /// Nothing is ever spent.
+    public func allowance(of state: State) -> Allowance { .nothing }
 }

@@ -1,8 +1,29 @@
-/// The visited states: fingerprints by number, with an open-addressed index of numbers. Some 24 bytes for each state.
+/// What a state may still spend: up to sixteen counts of at most seven, and a bound on some of them together.
+///
+/// Whatever can happen with less can happen with more: a state that was visited with at least as much need not be visited again.
+public struct Allowance: Hashable, Sendable {
+    /// Four bits for each count, of which the highest is never set.
+    var counts: UInt64
+    /// How many of them together.
+    var total: UInt8
+
+    /// Nothing to spend.
+    public static let nothing = Allowance(counts: 0, total: 0)
+
+    /// Whether this is at least as much in every respect.
+    @inline(__always)
+    func covers(_ other: Allowance) -> Bool {
+        let high: UInt64 = 0x8888_8888_8888_8888
+        return ((counts | high) &- other.counts) & high == high && total >= other.total
+    }
+}
+
+/// The visited states: fingerprints by number, with what each may still spend and an open-addressed index of numbers. Some 36 bytes for each.
 ///
 /// Written by one thread only; read by several while nobody writes.
 final class VisitedTable: @unchecked Sendable {
     private(set) var fingerprints: [Fingerprint] = []
+    private var allowances: [Allowance] = []
     private var slots: [UInt32]
     private var mask: Int
 
@@ -13,27 +34,27 @@ final class VisitedTable: @unchecked Sendable {
 
     var count: Int { fingerprints.count }
 
-    /// The number of a state, if it was visited.
-    func number(of fingerprint: Fingerprint) -> UInt32? {
+    /// The number of a state that was visited with at least this allowance.
+    func number(of fingerprint: Fingerprint, _ allowance: Allowance) -> UInt32? {
         var slot = Int(truncatingIfNeeded: fingerprint.low) & mask
         while slots[slot] != .max {
-            if fingerprints[Int(slots[slot])] == fingerprint { return slots[slot] }
+            let number = Int(slots[slot])
+            if fingerprints[number] == fingerprint, allowances[number].covers(allowance) { return slots[slot] }
             slot = (slot + 1) & mask
         }
         return nil
     }
 
-    /// Puts a state in. Returns its number and whether it is new.
-    func insert(_ fingerprint: Fingerprint) -> (number: UInt32, isNew: Bool) {
+    /// Puts a state in. Returns its number, or that of one which can do all that it can, and whether it is new.
+    func insert(_ fingerprint: Fingerprint, _ allowance: Allowance) -> (number: UInt32, isNew: Bool) {
+        if let known = number(of: fingerprint, allowance) { return (known, false) }
         if fingerprints.count * 2 >= slots.count { grow() }
         var slot = Int(truncatingIfNeeded: fingerprint.low) & mask
-        while slots[slot] != .max {
-            if fingerprints[Int(slots[slot])] == fingerprint { return (slots[slot], false) }
-            slot = (slot + 1) & mask
-        }
+        while slots[slot] != .max { slot = (slot + 1) & mask }
         let number = UInt32(fingerprints.count)
         slots[slot] = number
         fingerprints.append(fingerprint)
+        allowances.append(allowance)
         return (number, true)
     }
 

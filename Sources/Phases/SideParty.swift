@@ -195,10 +195,7 @@ public struct SideParty: Hashable, Sendable {
         if ledger.isRefused(attempt), step == .prepare || step == .finish {
             return refuse(step, "attempt \(attempt) was refused here for ever", sequence)
         }
-        if catchingUp != nil {
-            catchingUp?.calls.append(.init(step: step, cookie: cookie))
-            return [.message(.accepted(step))]
-        }
+        if catchingUp?.keep(step, cookie) != nil { return [.message(.accepted(step))] }
         inWork.append(step)
         let record = JournalRecord.called(step, cookie)
         ledger.note(record)

@@ -17,6 +17,15 @@ struct CatchingUp: Hashable, Sendable {
     /// Whether QEMU has told all that is needed.
     var isComplete: Bool { runState != nil && sample != nil && capabilities != nil && parameters != nil }
 
+    /// Keeps a call for later: the same one said again, because nobody answers yet, is one call.
+    mutating func keep(_ step: Step, _ cookie: Cookie) {
+        let call = Call(step: step, cookie: cookie)
+        if calls.contains(call) { return }
+        // A coordinator that contradicts itself is believed in what it said last; there are never more calls than this.
+        if calls.count == 2 * Step.allCases.count { calls.removeFirst() }
+        calls.append(call)
+    }
+
     /// Keeps what QEMU tells.
     mutating func keep(_ reply: Reply) {
         switch reply {
