@@ -1,6 +1,6 @@
 # Needs Swift 6.2 or newer in PATH; Debian has no package of it. Everything else comes from Debian, see PACKAGES.
 
-PACKAGES = binutils ca-certificates g++ git libjson-c-dev pkg-config qemu-system-x86
+PACKAGES = binutils ca-certificates g++ git libjson-c-dev libzstd-dev pkg-config qemu-system-x86
 
 PREFIX ?= /usr/local
 DESTDIR ?=

@@ -52,6 +52,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux"),
         library("JSONC", ["CJSONC"]),
         library("QMP", ["JSONC", .product(name: "DequeModule", package: "swift-collections")]),
@@ -61,10 +62,10 @@ let package = Package(
         .executableTarget(
             name: "ModelChecker", dependencies: ["ModelChecking", "Phases", "Migration"], swiftSettings: swiftSettings),
         library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
-        library("Trace", ["JSONC"]),
+        library("Trace", ["JSONC", "CZstd"]),
         library("Replay", ["Trace", "MigrationQMP"]),
         library("QMPTransport", ["QMP", "JSONC", "CLinux"] + nio),
-        library("TraceServer", ["Trace", "QMPTransport", "MigrationQMP"] + nio),
+        library("TraceServer", ["Trace", "QMPTransport", "MigrationQMP", "CLinux"] + nio),
         library(
             "Controller",
             ["Trace", "QMPTransport", "MigrationQMP", "CLinux", .product(name: "Logging", package: "swift-log")] + nio
@@ -73,7 +74,7 @@ let package = Package(
         library(
             "Commands",
             [
-                "Controller", "Replay", "GuestLab", "QMPTransport",
+                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -103,7 +104,7 @@ let package = Package(
         tests("PhasesTests", ["Phases", "Migration"]),
         tests("ModelCheckerTests", ["ModelChecking", "Phases", "Migration"]),
         tests("MigrationQMPTests", ["MigrationQMP"]),
-        tests("TraceTests", ["Trace", "JSONC"]),
+        tests("TraceTests", ["Trace", "JSONC", "CZstd"]),
         tests("ReplayTests", ["Replay", "Trace", "MigrationQMP"]),
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
         tests("TraceServerTests", ["TraceServer", "Controller"] + nio),

@@ -27,6 +27,8 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
     case data = 65
     /// A bug in Godwit.
     case `internal` = 70
+    /// What should be written cannot be, or not all of it.
+    case output = 74
     /// A monitor is busy or not there.
     case unavailable = 75
 
@@ -45,6 +47,7 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
         case .usage: "usage"
         case .data: "unreadable trace or document"
         case .internal: "internal error"
+        case .output: "the output cannot be written, or not all of it"
         case .unavailable: "a monitor is busy or not there"
         }
     }

@@ -1,16 +1,16 @@
 internal import Glibc
 
 /// The two clocks: monotonic for everything that is decided or recorded, wall clock for the header of a recording.
-enum Clock {
+package enum Clock {
     /// CLOCK_MONOTONIC in microseconds.
-    static var microseconds: Int64 {
+    package static var microseconds: Int64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
 
     /// The time of day in UTC, as RFC 3339.
-    static var timestamp: String {
+    package static var timestamp: String {
         var now = time(nil)
         var parts = tm()
         gmtime_r(&now, &parts)

@@ -54,7 +54,7 @@ public enum Secrets {
     }
 
     /// `scheme://user:password@host` without the password, which may have an `@` of its own.
-    private static func maskURL(_ text: String) -> String {
+    static func maskURL(_ text: String) -> String {
         guard let scheme = text.firstRange(of: "://") else { return text }
         let authority = text[scheme.upperBound...].prefix { $0 != "/" }
         guard let at = authority.lastIndex(of: "@"), let colon = authority[..<at].firstIndex(of: ":") else {

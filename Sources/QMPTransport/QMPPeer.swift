@@ -17,7 +17,7 @@ public final class QMPPeer: Sendable {
     public let isPidfdExact: Bool
 
     /// Asks the kernel about a connected socket; nil if it does not tell.
-    init?(socket: CInt) {
+    package init?(socket: CInt) {
         var pid: pid_t = 0
         var uid: uid_t = 0
         var gid: gid_t = 0

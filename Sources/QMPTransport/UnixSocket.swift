@@ -1,19 +1,19 @@
 internal import Glibc
-internal import QMP
+package import QMP
 
 /// The system calls on Unix stream sockets that we make ourselves, so that every failure names the path.
-enum UnixSocket {
+package enum UnixSocket {
     /// Why connect(2) failed.
-    struct ConnectFailure: Error {
-        var error: QMPError
+    package struct ConnectFailure: Error {
+        package var error: QMPError
         /// Whether it may work a moment later, when QEMU has come up.
-        var isTransient: Bool
+        package var isTransient: Bool
         /// The listener's queue is full.
-        var isQueueFull = false
+        package var isQueueFull = false
     }
 
     /// A connected, non-blocking, close-on-exec socket.
-    static func connect(to address: QMPAddress) throws(ConnectFailure) -> CInt {
+    package static func connect(to address: QMPAddress) throws(ConnectFailure) -> CInt {
         do {
             try address.check()
         } catch {
@@ -36,7 +36,7 @@ enum UnixSocket {
 
     /// A bound, listening, non-blocking, close-on-exec socket that only our user may connect to. A socket file that nobody listens
     /// on any more is replaced, anything else at the path is left alone.
-    static func listen(at address: QMPAddress, backlog: CInt) throws(QMPError) -> CInt {
+    package static func listen(at address: QMPAddress, backlog: CInt) throws(QMPError) -> CInt {
         try address.check()
         let path = address.path
         let descriptor = Glibc.socket(AF_UNIX, Self.type, 0)
@@ -60,13 +60,13 @@ enum UnixSocket {
     }
 
     /// What identifies a socket file, so that only our own is removed at the end.
-    static func identity(of path: String) -> FileIdentity? {
+    package static func identity(of path: String) -> FileIdentity? {
         var status = stat()
         guard lstat(path, &status) == 0 else { return nil }
         return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 
-    struct FileIdentity: Hashable, Sendable {
+    package struct FileIdentity: Hashable, Sendable {
         var device: UInt64
         var inode: UInt64
     }

@@ -1,12 +1,12 @@
 /// Finds members of the outermost object in a text that is known to be valid JSON, where byte places matter.
-struct TopLevelMember {
+package struct TopLevelMember {
     /// The name without its quotes, as it is spelt.
-    var name: Range<Int>
+    package var name: Range<Int>
     /// The value without the white space around it.
-    var value: Range<Int>
+    package var value: Range<Int>
 
     /// The member of that name, if it is spelt without escapes.
-    static func named(_ name: String, in text: ArraySlice<UInt8>) -> TopLevelMember? {
+    package static func named(_ name: String, in text: ArraySlice<UInt8>) -> TopLevelMember? {
         var depth = 0
         var index = text.startIndex
         // The string that was read last on the outermost level, and the member whose value is being read.

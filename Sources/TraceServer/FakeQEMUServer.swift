@@ -33,8 +33,8 @@ public final class FakeQEMUServer: Sendable {
     }
 
     private let state: Mutex<State>
-    private let wake: (read: CInt, write: CInt)
-    private let ended: (read: CInt, write: CInt)
+    private let wake: Wakeup
+    private let ended: Wakeup
     private let start: ContinuousClock.Instant
 
     /// Listens at `paths`, one for each fake of the network; existing files there are replaced.
@@ -48,24 +48,15 @@ public final class FakeQEMUServer: Sendable {
             throw error
         }
         self.paths = paths
-        wake = try Self.pipe()
-        Self.makeNonBlocking(wake.read)
-        ended = try Self.pipe()
+        do throws(WakeupFailure) {
+            (wake, ended) = (try Wakeup(), try Wakeup())
+        } catch {
+            throw FakeServerError("a pipe", error.code)
+        }
         start = ContinuousClock.now
         state = Mutex(State(network: network, ports: ports))
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(self)
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument { Unmanaged<FakeQEMUServer>.fromOpaque(argument).takeRetainedValue().run() }
-                return nil
-            }, context.toOpaque())
-        guard code == 0 else {
-            context.release()
-            throw FakeServerError("a thread for the fakes", code)
-        }
-        pthread_detach(thread)
+        let code = spawnThread { [self] in run() }
+        guard code == 0 else { throw FakeServerError("a thread for the fakes", code) }
     }
 
     /// Ends all fakes and removes their sockets. Returns when that is done.
@@ -75,9 +66,8 @@ public final class FakeQEMUServer: Sendable {
             return state.isStopped
         }
         guard !wasStopped else { return }
-        notify()
-        var byte: UInt8 = 0
-        while read(ended.read, &byte, 1) < 0, errno == EINTR {}
+        wake.notify()
+        ended.wait()
     }
 
     /// Looks at the network.
@@ -95,20 +85,12 @@ public final class FakeQEMUServer: Sendable {
             let effects = state.network.apply(number, now) { body(&$0, now) }
             Self.note(effects, &state)
         }
-        notify()
+        wake.notify()
     }
 
     // MARK: The thread
 
-    private var now: Int64 {
-        let (seconds, attoseconds) = (ContinuousClock.now - start).components
-        return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
-    }
-
-    private func notify() {
-        var byte: UInt8 = 0
-        _ = write(wake.write, &byte, 1)
-    }
+    private var now: Int64 { start.microsecondsSince }
 
     private func run() {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -117,10 +99,10 @@ public final class FakeQEMUServer: Sendable {
                 (Self.interests(state), state.network.nextDeadline, state.isStopped)
             }
             if isStopped { break }
-            descriptors.append(pollfd(fd: wake.read, events: Int16(POLLIN), revents: 0))
+            descriptors.append(pollfd(fd: wake.descriptor, events: Int16(POLLIN), revents: 0))
             let wait = deadline.map { CInt(Swift.max(0, Swift.min(60_000_000, $0 - self.now) + 999) / 1000) } ?? -1
             _ = poll(&descriptors, nfds_t(descriptors.count), wait)
-            _ = read(wake.read, &buffer, buffer.count)
+            wake.drain()
             let now = self.now
             state.withLock { state in
                 Self.note(state.network.advance(to: now), &state)
@@ -137,12 +119,7 @@ public final class FakeQEMUServer: Sendable {
             }
             state.ports = []
         }
-        var byte: UInt8 = 0
-        _ = write(ended.write, &byte, 1)
-    }
-
-    deinit {
-        for descriptor in [wake.read, wake.write, ended.read, ended.write] { Glibc.close(descriptor) }
+        ended.notify()
     }
 
     private static func interests(_ state: borrowing State) -> [pollfd] {
@@ -265,21 +242,5 @@ public final class FakeQEMUServer: Sendable {
             throw FakeServerError(path, code)
         }
         return descriptor
-    }
-
-    private static func makeNonBlocking(_ descriptor: CInt) {
-        _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
-        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-    }
-
-    private static func pipe() throws(FakeServerError) -> (read: CInt, write: CInt) {
-        var descriptors: (CInt, CInt) = (-1, -1)
-        let code = withUnsafeMutablePointer(to: &descriptors) { pointer in
-            pointer.withMemoryRebound(to: CInt.self, capacity: 2) { Glibc.pipe($0) }
-        }
-        guard code == 0 else { throw FakeServerError("a pipe", errno) }
-        _ = fcntl(descriptors.0, F_SETFD, FD_CLOEXEC)
-        _ = fcntl(descriptors.1, F_SETFD, FD_CLOEXEC)
-        return descriptors
     }
 }
