@@ -5,6 +5,8 @@ public import Migration
 public enum CommandOutcome: Int32, Sendable, CaseIterable {
     /// The guest is on the destination, in the intended run state.
     case completed = 0
+    /// Two traces differ.
+    case differs = 1
     /// Failed; the guest is on the source in its earlier run state.
     case failed = 10
     /// Cancelled; the guest is on the source in its earlier run state.
@@ -36,6 +38,7 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
     public var meaning: String {
         switch self {
         case .completed: "the guest is on the destination, in the intended run state"
+        case .differs: "two traces differ"
         case .failed: "failed, the guest is on the source in its earlier run state"
         case .cancelled: "cancelled, the guest is on the source in its earlier run state"
         case .completedWithProblems: "arrived, but cleaning up had problems"

@@ -8,7 +8,15 @@ public struct GodwitCommand: AsyncParsableCommand {
         commandName: "godwit",
         abstract: "Moves live guests from one QEMU to another over QMP, and shows what happened.",
         version: Version.current,
-        subcommands: [MigrateCommand.self, ReplayCommand.self, RecordCommand.self, TableCommand.self, DemoCommand.self])
+        subcommands: [
+            MigrateCommand.self,
+            ReplayCommand.self,
+            ExplainCommand.self,
+            DiffCommand.self,
+            RecordCommand.self,
+            TableCommand.self,
+            DemoCommand.self,
+        ])
 
     /// Made by the parser.
     public init() {}

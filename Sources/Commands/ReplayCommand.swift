@@ -27,15 +27,27 @@ public struct ReplayCommand: ParsableCommand {
     @Flag(name: .long, help: "Skip lines that cannot be read, and count them.")
     var lenient = false
 
+    @OptionGroup(title: "What if")
+    var whatIf: WhatIfOptions
+
     @Argument(help: ArgumentHelp("Traces.", valueName: "file"))
     var files: [String]
 
     /// Made by the parser.
     public init() {}
 
+    /// Checks what the parser cannot.
+    public func validate() throws {
+        if drive, !whatIf.changes.isEmpty {
+            throw ValidationError(
+                "--drive takes a recording as it is; what-if drives it by itself where that is possible")
+        }
+    }
+
     /// Replays each file; one that cannot be read is told and does not stop the others.
     public func run() throws {
         if drive { return try driveAll() }
+        if !whatIf.changes.isEmpty { return try whatIf.run(files, format: format, lenient: lenient) }
         var isAllRead = true
         for (index, file) in files.enumerated() {
             do throws(TraceError) {

@@ -14,6 +14,13 @@ struct PendingCommand {
     var isContested = false
 }
 
+/// A command with its answer.
+struct Exchange {
+    var pending: PendingCommand
+    var reply: Reply
+    var side: Side
+}
+
 /// One QMP connection of a recording: which reply belongs to which command, by ids of any JSON type.
 struct Conversation {
     private var named: [JSONValue: PendingCommand] = [:]

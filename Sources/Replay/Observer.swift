@@ -4,7 +4,8 @@ import MigrationQMP
 import Phases
 public import Trace
 
-/// The observing replay: takes the records of a trace one by one, whoever recorded it, and judges what they show with the same rules as the live controller.
+/// The observing replay: takes the records of a trace one by one, whoever recorded it, and judges what they show with
+/// the same rules as the live controller.
 ///
 /// A value without I/O and without a clock. No record, however wrong, makes it stop; what is odd becomes an anomaly.
 public struct Observer {
@@ -35,6 +36,8 @@ public struct Observer {
     private(set) var anomalies: [Anomaly] = []
     private(set) var omittedAnomalies = 0
     var observations: [Observation] = []
+    /// The command that the last record answered, for whoever measures the conversation.
+    var exchange: Exchange?
     private var now = Instant(microseconds: 0)
     /// Phases that a record moved; told after what moved them.
     private var moves: [PhaseMove] = []
@@ -43,7 +46,8 @@ public struct Observer {
 
     /// An observer of a trace.
     ///
-    /// - Parameter recorder: The header's `recorder`: the commands in a recording of our own are the controller's, in another one somebody else's.
+    /// - Parameter recorder: The header's `recorder`: the commands in a recording of our own are the controller's, in
+    /// another one somebody else's.
     public init(recorder: String? = nil) {
         isOurs = recorder?.hasPrefix("godwit") ?? false
     }
@@ -57,6 +61,7 @@ public struct Observer {
         names.append(record.seq)
         now = Instant(microseconds: record.microseconds)
         observations.removeAll(keepingCapacity: true)
+        exchange = nil
         let side = self.side(of: record)
         switch record.member {
         case .send(let message): with(side, "a command") { $0.sent(message, $1, record) }
@@ -219,7 +224,8 @@ public struct Observer {
         observe(.process(end), side)
     }
 
-    /// The attempt that the end of a QEMU belongs to: while the next one is only being prepared, with another QEMU, it is still the one before.
+    /// The attempt that the end of a QEMU belongs to: while the next one is only being prepared, with another QEMU,
+    /// it is still the one before.
     func closing(_ side: Side) -> Int {
         guard current > 0, !attempts[current].isOpened, attempts[current].greetings[side] == nil else {
             return current
@@ -318,7 +324,7 @@ public struct Observer {
         attempts.count > 1 ? report(of: attempts[attempts.count - 2]) : nil
     }
 
-    private func report(of attempt: ObservedAttempt) -> AttemptReport {
+    func report(of attempt: ObservedAttempt) -> AttemptReport {
         let status = attempt.status
         let isEnd = status.word.isEnd || status.word == .postcopyPaused
         let reasons = Side.allCases

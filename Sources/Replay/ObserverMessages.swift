@@ -194,6 +194,7 @@ extension Observer {
     // MARK: Replies
 
     private mutating func replied(_ reply: Reply, _ given: PendingCommand, _ side: Side) {
+        exchange = Exchange(pending: given, reply: reply, side: side)
         var pending = given
         if pending.isContested {
             guard settle(reply, &pending) else { return }
@@ -250,7 +251,8 @@ extension Observer {
         return side == .destination || evidence.triggers[.migrate]?.refusal == nil || !evidence.words.isEmpty
     }
 
-    /// A destination that was started with an address (`-incoming URI`, or a CPR channel) never got a `migrate-incoming`: whoever started it has asked.
+    /// A destination that was started with an address (`-incoming URI`, or a CPR channel) never got a
+    /// `migrate-incoming`: whoever started it has asked.
     ///
     /// Only a QEMU that greeted in this attempt cannot be telling of an earlier one.
     private mutating func inferListening(_ sample: MigrationSample, _ pending: PendingCommand, _ side: Side) {

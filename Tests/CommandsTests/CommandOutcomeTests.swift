@@ -8,7 +8,7 @@ import Testing
 struct CommandOutcomeTests {
     @Test("the codes are a promise")
     func codes() {
-        #expect(CommandOutcome.allCases.map(\.rawValue) == [0, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 70, 74, 75])
+        #expect(CommandOutcome.allCases.map(\.rawValue) == [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 70, 74, 75])
     }
 
     @Test(
@@ -39,7 +39,8 @@ struct CommandOutcomeTests {
         #expect(
             lines(result(.completed, place: .destination, running: true), keepsSource: true) == [
                 "completed: the guest runs on the destination (/d)",
-                "  total 1.2 s, downtime 5.00 ms by QEMU's count, the guest stood still for 6.00 ms, 0.25 ms of it ours",
+                "  total 1.2 s, downtime 5.00 ms by QEMU's count, the guest stood still for 6.00 ms, 0.25 ms of "
+                    + "it ours",
                 "  the source's QEMU (/s) is kept in postmigrate: `cont` there would run the guest twice",
                 "  problem: a leftover",
             ])
