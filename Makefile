@@ -2,6 +2,10 @@
 
 PACKAGES = binutils ca-certificates g++ git libjson-c-dev libzstd-dev pkg-config qemu-system-x86
 
+# The smoke test of `godwit report` draws a page in a real browser: 64 MB to fetch, some ten seconds, so that `make test` has it and
+# who only builds or looks at the demonstration has not. Without it the test is skipped and says so.
+TEST_PACKAGES = chromium-headless-shell
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_ARGUMENTS ?=
@@ -11,7 +15,7 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-thorough check-model check-model-quick build install docs lint bench clean deps \
+.PHONY: help demo test check-live check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench clean deps \
 	swift-version
 
 help:
@@ -19,6 +23,7 @@ help:
 	@echo 'make test      build, lint, run all tests, live migrations included'
 	@echo 'make check-live  the live migrations, the wider ones too (some minutes)'
 	@echo 'make check-thorough  the sweeps with faults, nothing left out (some minutes)'
+	@echo 'make check-browser  the pages of godwit report in a headless Chromium, all of it (a minute)'
 	@echo 'make check-model  explore everything that can befall a migration, with its figures (many minutes)'
 	@echo 'make build     build for release: .build/release/godwit'
 	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
@@ -32,7 +37,7 @@ demo: swift-version deps
 	$(SWIFT) build --product godwit
 	.build/debug/godwit demo $(DEMO_ARGUMENTS)
 
-test: swift-version deps lint check-model-quick
+test: swift-version deps test-deps lint check-model-quick
 	$(SWIFT) build --build-tests
 	@! ldd .build/debug/godwit | grep -E 'libFoundation(Networking|XML)?\.so' || { echo 'godwit links the full Foundation' >&2; exit 1; }
 	$(SWIFT) test --skip-build --disable-xctest
@@ -40,6 +45,11 @@ test: swift-version deps lint check-model-quick
 check-live: swift-version deps
 	$(SWIFT) build --build-tests
 	GODWIT_LIVE=all $(SWIFT) test --skip-build --disable-xctest --filter LiveTests
+
+# GODWIT_PICTURES=DIRECTORY keeps pictures of the page in light and dark.
+check-browser: swift-version deps test-deps
+	$(SWIFT) build --build-tests
+	GODWIT_BROWSER=all $(SWIFT) test --skip-build --disable-xctest --filter ReportTests
 
 check-thorough: swift-version deps
 	$(SWIFT) build --build-tests
@@ -99,6 +109,10 @@ deps:
 	echo "Installing:$$missing"; \
 	$$sudo apt-get -q update && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $$missing
+
+# What a test can do without, it is asked for and not insisted on.
+test-deps:
+	@$(MAKE) --no-print-directory deps PACKAGES='$(TEST_PACKAGES)' || echo 'Going on without: $(TEST_PACKAGES). What needs them is skipped.' >&2
 
 swift-version:
 	@version=$$($(SWIFT) --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1); \

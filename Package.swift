@@ -63,7 +63,10 @@ let package = Package(
             name: "ModelChecker", dependencies: ["ModelChecking", "Phases", "Migration"], swiftSettings: swiftSettings),
         library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
         library("Trace", ["JSONC", "CZstd"]),
-        library("Replay", ["Trace", "MigrationQMP"]),
+        library(
+            "Replay", ["Trace", "MigrationQMP"],
+            resources: ["report.css", "dom.js", "timeline.js", "curves.js", "messages.js", "sections.js", "page.js"]
+                .map { .embedInCode("Report/Resources/\($0)") }),
         library("QMPTransport", ["QMP", "JSONC", "CLinux"] + nio),
         library("TraceServer", ["Trace", "QMPTransport", "MigrationQMP", "CLinux"] + nio),
         library(
@@ -106,10 +109,11 @@ let package = Package(
         tests("MigrationQMPTests", ["MigrationQMP"]),
         tests("TraceTests", ["Trace", "JSONC", "CZstd"]),
         tests("ReplayTests", ["Replay", "Trace", "MigrationQMP"]),
+        tests("ReportTests", ["Replay", "Trace", "JSONC", "GuestLab"]),
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
         tests("TraceServerTests", ["TraceServer", "Controller"] + nio),
         tests("ControllerTests", ["Controller", "TraceServer", "Replay"] + nio),
-        tests("CommandsTests", ["Commands", "Migration", "Phases"]),
+        tests("CommandsTests", ["Commands", "Migration", "Phases", "Replay", "Trace"]),
         tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),
         tests("BenchSupportTests", ["BenchSupport"]),
     ],

@@ -13,6 +13,7 @@ public struct GodwitCommand: AsyncParsableCommand {
             ReplayCommand.self,
             ExplainCommand.self,
             DiffCommand.self,
+            ReportCommand.self,
             RecordCommand.self,
             TableCommand.self,
             DemoCommand.self,

@@ -21,7 +21,8 @@ enum FaultRules {
                 alternatives: [])
         }
         return FaultAttribution(
-            party: nil, certainty: .unknown, because: Claim("no record shows what went wrong first"), alternatives: [])
+            party: nil, certainty: .unknown, because: Claim("no record shows what went wrong first"),
+            alternatives: [.source, .destination, .network])
     }
 
     private static let table: [Rule] = [
@@ -344,6 +345,10 @@ enum FaultRules {
             it.source.events[.channelBroken] ?? it.destination.events[.channelBroken] ?? it.failure(.source)
             ?? it.failure(.destination)
         guard let row else { return nil }
+        if row.kind != .channelBroken {
+            let meaning = KnownError.meaning(of: it.report.error)
+            guard meaning == .closed || meaning == .silent else { return nil }
+        }
         let side: Side = it.source.events.has(row.kind) ? .source : .destination
         var text = "the \(side.rawValue)'s channel broke, and neither QEMU was seen to end before that"
         if let error = it.attempt[side].errorDescription { text += ": \(error)" }

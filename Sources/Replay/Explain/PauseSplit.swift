@@ -14,6 +14,9 @@ struct PauseSplit {
         case givenUp
     }
 
+    /// More than any migration has; each costs a walk over the attempt.
+    static let maximumPauses = 100
+
     let log: AttemptLog
     let isDestinationSeen: Bool
 
@@ -32,7 +35,7 @@ struct PauseSplit {
                 pauses.append(pause(from: begun, to: run))
             default: break
             }
-            if pauses.count >= 1000 { break }
+            if pauses.count >= Self.maximumPauses { break }
         }
         if let stop { pauses.append(pause(from: stop, to: nil)) }
         return pauses
@@ -197,9 +200,21 @@ struct TimeSplit {
             begins = passes.map { ($0.value, $0.place, true) }
         }
         begins = begins.filter { $0.place.time <= end.time }
+        // Samples and passes both come by time: one walk is enough.
+        var next = 0
+        func samples(to time: Instant?) -> ArraySlice<Placed<MigrationSample>> {
+            let first = next
+            while next < log.samples.count, time.map({ log.samples[next].place.time < $0 }) ?? true { next += 1 }
+            return log.samples[first..<next]
+        }
+        if let first = begins.first { _ = samples(to: first.place.time) }
         return begins.enumerated().map { index, begin in
-            let next = index + 1 < begins.count ? begins[index + 1].place.moment : end
-            return iteration(begin.number, begin.place.moment, next, isExact: begin.isExact)
+            let isLast = index + 1 == begins.count
+            let to = isLast ? end : begins[index + 1].place.moment
+            let before = next > 0 ? log.samples[next - 1].value : nil
+            return iteration(
+                begin.number, begin.place.moment, to, samples(to: isLast ? nil : to.time), before: before,
+                isExact: begin.isExact)
         }
     }
 
@@ -213,13 +228,14 @@ struct TimeSplit {
         return step.map { Moment(time: $0.time, record: $0.sequence) } ?? end
     }
 
-    private func iteration(_ number: Int64, _ from: Moment, _ to: Moment, isExact: Bool) -> Iteration {
-        let inside = log.samples.filter { $0.place.time >= from.time && $0.place.time <= to.time }
-        let before = log.samples.last { $0.place.time < from.time }
+    private func iteration(
+        _ number: Int64, _ from: Moment, _ to: Moment, _ inside: ArraySlice<Placed<MigrationSample>>,
+        before: MigrationSample?, isExact: Bool
+    ) -> Iteration {
         let last = inside.last?.value
         var result = Iteration(number: number, from: from, to: to, isExact: isExact)
         if let now = last?.transferredBytes {
-            let then = number <= 1 ? 0 : before?.value.transferredBytes
+            let then = number <= 1 ? 0 : before?.transferredBytes
             result.transferredBytes = then.map { now >= $0 ? now - $0 : 0 }
         }
         result.remainingBytes = last?.remainingBytes
