@@ -127,7 +127,8 @@ final class JointSystem: TransitionSystem {
             var run = Run(system: self)
             run.take(action, &next)
             if next != state { result.append((action, next)) }
-            guard run.carriedOut > 0, let part = run.actor, state.budget.allows(part.crash) else { continue }
+            // What came before it may have spent what was left.
+            guard run.carriedOut > 0, let part = run.actor, next.budget.allows(part.crash) else { continue }
             // The same, with a crash somewhere on the way.
             for cut in run.cuts {
                 var crashed = state

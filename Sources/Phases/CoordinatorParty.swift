@@ -185,15 +185,17 @@ public struct CoordinatorParty: Hashable, Sendable {
     /// What may have been lost on the way is said again: steps answer the same, wishes are heard once.
     func sayAgain(to side: Side, _ work: inout Work) {
         work.effects.append(.message(to: side, .inquire))
-        for call in ledger.outstanding where call.step.side == side {
+        for call in ledger.outstanding where call.step.side == side && (!isOver || call.step == .abandon) {
             work.effects.append(.message(to: side, .call(call.step, call.cookie)))
         }
-        if side == .source { work.effects += asked.map { .message(to: .source, $0) } }
+        if side == .source, !isOver { work.effects += asked.map { .message(to: .source, $0) } }
     }
 
     /// A side cannot be reached: nothing about it is proven any more. What it does meanwhile follows from its own ledger.
     private mutating func giveUp(on side: Side, _ work: inout Work) {
         guard result == nil, awaited.isEmpty else { return }
+        // What it last told of its guest may have changed since.
+        if side == .source { source?.report.isRunning = nil } else { destination?.report.isRunning = nil }
         for call in ledger.outstanding where call.step.side == side && result == nil {
             // Not on record: the step may still answer, and then it counts.
             let why = StepError(
@@ -208,7 +210,7 @@ public struct CoordinatorParty: Hashable, Sendable {
     /// Keeps calling as long as anything is unanswered.
     private mutating func watch(_ work: inout Work) {
         let isOpen = !ledger.outstanding.isEmpty || coordinator.state == .interrupted
-        let isWaiting = result == nil && awaited.isEmpty && isOpen
+        let isWaiting = result == nil && awaited.isEmpty && isOpen || isSomebodyAway
         if isWaiting, !isRepeating {
             isRepeating = true
             work.effects.append(.arm(.repeat, milliseconds: options.deadlines[.repeat]))
@@ -216,6 +218,15 @@ public struct CoordinatorParty: Hashable, Sendable {
             isRepeating = false
             work.effects.append(.disarm(.repeat))
         }
+    }
+
+    /// Whether the attempt has an end that stays.
+    private var isOver: Bool { result.map { $0.word != .undecided } ?? false }
+
+    /// Whether a side still holds its job although the attempt is over, as far as it told.
+    private var isSomebodyAway: Bool {
+        guard isOver else { return false }
+        return [source, destination].contains { $0.map { $0.phase != .none && !$0.isCatchingUp } ?? false }
     }
 
     // MARK: Actions

@@ -120,6 +120,8 @@ public struct SideParty: Hashable, Sendable {
         case .inquire:
             told = standing(serial: sequence)
             return [.message(.report(standing(serial: sequence)))]
+        // The machine is not itself again yet and could only forget it.
+        case _ where catchingUp?.keep(message) != nil: return []
         case .ask(let request, let origin):
             return ask(message, request, origin, sequence: sequence, at: time)
         case .abort: return once(message) ? take(source?.abort() ?? [], sequence) : []
@@ -195,7 +197,7 @@ public struct SideParty: Hashable, Sendable {
         if ledger.isRefused(attempt), step == .prepare || step == .finish {
             return refuse(step, "attempt \(attempt) was refused here for ever", sequence)
         }
-        if catchingUp?.keep(step, cookie) != nil { return [.message(.accepted(step))] }
+        if catchingUp?.keep(.call(step, cookie)) != nil { return [.message(.accepted(step))] }
         inWork.append(step)
         let record = JournalRecord.called(step, cookie)
         ledger.note(record)

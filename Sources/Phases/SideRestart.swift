@@ -2,13 +2,8 @@ import Migration
 
 /// What a side waits for after a restart, before it decides.
 struct CatchingUp: Hashable, Sendable {
-    /// A step that was called meanwhile.
-    struct Call: Hashable, Sendable {
-        var step: Step
-        var cookie: Cookie
-    }
-
-    var calls: [Call] = []
+    /// What the coordinator said meanwhile, for later: oldest first.
+    var messages: [PartyMessage] = []
     var runState: RunState?
     var sample: MigrationSample?
     var capabilities: [CapabilitySetting]?
@@ -17,13 +12,12 @@ struct CatchingUp: Hashable, Sendable {
     /// Whether QEMU has told all that is needed.
     var isComplete: Bool { runState != nil && sample != nil && capabilities != nil && parameters != nil }
 
-    /// Keeps a call for later: the same one said again, because nobody answers yet, is one call.
-    mutating func keep(_ step: Step, _ cookie: Cookie) {
-        let call = Call(step: step, cookie: cookie)
-        if calls.contains(call) { return }
-        // A coordinator that contradicts itself is believed in what it said last; there are never more calls than this.
-        if calls.count == 2 * Step.allCases.count { calls.removeFirst() }
-        calls.append(call)
+    /// Keeps what the coordinator says for later: the same said again, because nobody answers yet, is said once.
+    mutating func keep(_ message: PartyMessage) {
+        if messages.contains(message) { return }
+        // A coordinator that contradicts itself is believed in what it said last; there is never more to say than this.
+        if messages.count == 4 * Step.allCases.count { messages.removeFirst() }
+        messages.append(message)
     }
 
     /// Keeps what QEMU tells.
@@ -111,9 +105,7 @@ extension SideParty {
         if let origin = ledger.requests[.cancel], row.decision == .adopt {
             result += take(source?.cancel(origin: origin, sequence: sequence, at: time) ?? [], sequence)
         }
-        for call in reread.calls {
-            result += apply(.message(.call(call.step, call.cookie)), sequence: sequence, at: time)
-        }
+        for message in reread.messages { result += apply(.message(message), sequence: sequence, at: time) }
         return result
     }
 

@@ -88,4 +88,25 @@ import Testing
         }
         #expect(seen.count == 10_000)
     }
+
+    @Test func anAllowanceCoversWhatHasNoMoreInAnyRespect() {
+        var seed: UInt64 = 7
+        func random(_ bound: UInt64) -> UInt64 {
+            seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return (seed >> 33) % bound
+        }
+        var answers: Set<Bool> = []
+        for _ in 0..<4000 {
+            let left = (0..<16).map { _ in random(3) + random(6) % 2 * 5 }
+            let right = left.map { random(8) == 0 ? min(7, $0 + random(2)) : random(4) == 0 ? $0 / 2 : $0 }
+            func allowance(_ counts: [UInt64], _ total: UInt8) -> Allowance {
+                Allowance(counts: counts.enumerated().reduce(0) { $0 | $1.element << UInt64($1.offset * 4) }, total: total)
+            }
+            let totals = (UInt8(random(3)), UInt8(random(3)))
+            let expected = zip(left, right).allSatisfy { $0 >= $1 } && totals.0 >= totals.1
+            answers.insert(expected)
+            #expect(allowance(left, totals.0).covers(allowance(right, totals.1)) == expected)
+        }
+        #expect(answers.count == 2)
+    }
 }

@@ -41,6 +41,33 @@ import Testing
         #expect(reduced.violation == nil)
     }
 
+    /// What was visited with more to spend need not be visited with less.
+    @Test(arguments: [FaultKind.lose, .duplicate, .crashCoordinator])
+    func prunedAndFullAgree(fault: FaultKind) async {
+        let isCrash = fault == .crashCoordinator
+        let pruned = await explored([fault: 1]) { $0.calledDirectly = isCrash ? [.source, .destination] : [.source] }
+        let full = await explored([fault: 1]) {
+            $0.calledDirectly = isCrash ? [.source, .destination] : [.source]
+            $0.isPruned = false
+        }
+        #expect(full.states > pruned.states)
+        #expect(Set(full.ends.keys) == Set(pruned.ends.keys))
+        #expect(full.violation == nil)
+        #expect(pruned.violation == nil)
+    }
+
+    @Test(arguments: ["forgets-run", "finish-after-abandon"]) func prunedAndFullFindTheSameBugs(name: String) async throws
+    {
+        let mutant = try #require(Mutant.named(name))
+        var configuration = Configuration.hunting(mutant)
+        let pruned = await Explorer(JointSystem(configuration)).run()
+        configuration.isPruned = false
+        let full = await Explorer(JointSystem(configuration)).run()
+        #expect(pruned.violation == full.violation)
+        #expect(pruned.trace.count == full.trace.count)
+        #expect(full.states > pruned.states)
+    }
+
     @Test(arguments: ["run-after-cont", "answered-is-running", "source-alone-completes"])
     func reducedAndFullFindTheSameBugs(name: String) async throws {
         let mutant = try #require(Mutant.named(name))
