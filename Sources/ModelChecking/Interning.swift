@@ -113,7 +113,9 @@ final class Memo<Value: Sendable>: @unchecked Sendable {
         }
 
         func free() {
-            for slot in 0...mask where keys[slot].load(ordering: .relaxed) != 0 { (values + slot).deinitialize(count: 1) }
+            for slot in 0...mask where keys[slot].load(ordering: .relaxed) != 0 {
+                (values + slot).deinitialize(count: 1)
+            }
             values.deallocate()
             keys.deallocate()
         }

@@ -222,7 +222,9 @@ final class JointSystem: TransitionSystem {
     /// Whether those who listen have read enough for a QEMU to say more.
     private func hasRoom(for move: Move, _ state: JointState) -> Bool {
         guard let unread = configuration.unread else { return true }
-        return move.sayings.allSatisfy { !state.isMonitorOpen[$0.side] || lists.count(state.monitors[$0.side]) < unread }
+        return move.sayings.allSatisfy {
+            !state.isMonitorOpen[$0.side] || lists.count(state.monitors[$0.side]) < unread
+        }
     }
 
     /// A program takes the next input when it has done what followed from the last.

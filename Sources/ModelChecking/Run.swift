@@ -277,7 +277,8 @@ struct Run {
         guard !configuration.calledDirectly.isEmpty, state.violation == 0 else { return }
         for _ in 0..<1000 {
             let next = Direction.all.first {
-                state.links[$0.index] != 0 && system.isCalledDirectly($0) && state.parties[$0.receiver] != 0 && state.pending[$0.receiver] == 0
+                state.links[$0.index] != 0 && system.isCalledDirectly($0) && state.parties[$0.receiver] != 0
+                    && state.pending[$0.receiver] == 0
             }
             guard let next else { return }
             message(next, .normal, nil, &state)

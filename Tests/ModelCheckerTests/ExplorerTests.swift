@@ -100,7 +100,8 @@ import Testing
             let left = (0..<16).map { _ in random(3) + random(6) % 2 * 5 }
             let right = left.map { random(8) == 0 ? min(7, $0 + random(2)) : random(4) == 0 ? $0 / 2 : $0 }
             func allowance(_ counts: [UInt64], _ total: UInt8) -> Allowance {
-                Allowance(counts: counts.enumerated().reduce(0) { $0 | $1.element << UInt64($1.offset * 4) }, total: total)
+                Allowance(
+                    counts: counts.enumerated().reduce(0) { $0 | $1.element << UInt64($1.offset * 4) }, total: total)
             }
             let totals = (UInt8(random(3)), UInt8(random(3)))
             let expected = zip(left, right).allSatisfy { $0 >= $1 } && totals.0 >= totals.1

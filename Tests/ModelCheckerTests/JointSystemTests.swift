@@ -56,8 +56,9 @@ import Testing
         #expect(pruned.violation == nil)
     }
 
-    @Test(arguments: ["forgets-run", "finish-after-abandon"]) func prunedAndFullFindTheSameBugs(name: String) async throws
-    {
+    @Test(arguments: ["forgets-run", "finish-after-abandon"]) func prunedAndFullFindTheSameBugs(
+        name: String
+    ) async throws {
         let mutant = try #require(Mutant.named(name))
         var configuration = Configuration.hunting(mutant)
         let pruned = await Explorer(JointSystem(configuration)).run()

@@ -25,7 +25,9 @@ import Testing
         #expect(effects.contains(.message(.accepted(.begin))))
         let once = party
         for sequence in 3..<200 {
-            #expect(party.apply(call, sequence: sequence, at: Instant(microseconds: 2)).contains(.message(.accepted(.begin))))
+            #expect(
+                party.apply(call, sequence: sequence, at: Instant(microseconds: 2)).contains(
+                    .message(.accepted(.begin))))
         }
         #expect(party.canonical == once.canonical)
     }
