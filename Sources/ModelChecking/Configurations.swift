@@ -61,39 +61,75 @@ extension Configuration {
         for (trouble, faults) in networkTroubles {
             all.append(Configuration("network: \(trouble)", faults).with { $0.calledDirectly = [.source] })
         }
-        all.append(Self.crash("the coordinator", [.crashCoordinator: 1]))
+        for (what, faults) in crashes { all.append(crash(what, faults)) }
+        // Whatever goes wrong once, in one exploration, with the destination on the network.
+        var once: [FaultKind: Int] = [:]
+        for (_, faults) in crashes + networkTroubles { once.merge(faults) { $1 } }
+        all.append(Configuration("any one fault", once, together: 1).with { $0.calledDirectly = [.source] })
         return all
     }()
 
-    /// One that is called directly, with a program that crashes at any moment.
-    private static func crash(_ what: String, _ faults: [FaultKind: Int]) -> Configuration {
-        Configuration("crash: \(what)", faults).with { $0.calledDirectly = [.source, .destination] }
+    /// A program that crashes at any moment, on hosts whose calls are never lost.
+    private static func crash(_ what: String, _ faults: [FaultKind: Int], together: Int = 1) -> Configuration {
+        Configuration("crash: \(what)", faults, together: together).with {
+            $0.calledDirectly = [.source, .destination]
+        }
     }
 
-    /// What `make check-model` explores besides: the crashes of the sides, all troubles of a QEMU for every generation, every message on the
-    /// network, and pairs of faults, each for itself. Their full product is out of reach.
-    static let deep: [Configuration] = {
-        var all = quick
-        for (what, faults) in crashes { all.append(Self.crash(what, faults)) }
-        for (name, profile) in QEMUProfile.byName.dropLast() {
-            for (trouble, faults) in qemuTroubles.dropFirst(2) {
-                all.append(
-                    Configuration("QEMU \(name), \(trouble)", faults).with {
-                        $0.profile = profile
-                        $0.calledDirectly = [.source, .destination]
-                    })
+    /// What `make check-model` explores besides: every pair of faults, all faults of the network together, crashes with two requests and in
+    /// post-copy, crashes with all troubles of a QEMU, and these for every generation. The product of everything at once is out of reach.
+    static let deep: [Configuration] = quick + generations + pairs + crashesInContext
+
+    /// All troubles of a QEMU for the generations that the quick list tries fewer with.
+    private static let generations: [Configuration] = QEMUProfile.byName.dropLast().flatMap { name, profile in
+        qemuTroubles.dropFirst(2).map { trouble, faults in
+            Configuration("QEMU \(name), \(trouble)", faults).with {
+                $0.profile = profile
+                $0.calledDirectly = [.source, .destination]
             }
         }
+    }
+
+    private static let pairs: [Configuration] = {
+        var all: [Configuration] = []
+        for (index, (first, faults)) in crashes.enumerated() {
+            for (second, more) in crashes[(index + 1)...] {
+                all.append(crash("\(first) and \(second)", faults.merging(more) { $1 }, together: 2))
+            }
+            for (trouble, more) in networkTroubles {
+                all.append(
+                    Configuration("network: \(trouble), crash: \(first)", faults.merging(more) { $1 }, together: 2)
+                        .with { $0.calledDirectly = [.source] })
+            }
+        }
+        var network: [FaultKind: Int] = [:]
+        for (_, faults) in networkTroubles { network.merge(faults) { $1 } }
+        all.append(
+            Configuration("network: lost, doubled and late, two requests", network.merging([.request: 2]) { $1 }).with {
+                $0.calledDirectly = [.source]
+                $0.requests = [.cancel, .pauseGuest]
+            })
         for (trouble, faults) in networkTroubles {
             all.append(
-                Configuration(
-                    "both sides on the network: \(trouble), two requests", faults.merging([.request: 2]) { $1 }
-                ).with { $0.requests = [.cancel, .pauseGuest] })
-            for (what, more) in crashes {
-                all.append(
-                    Configuration("network: \(trouble), crash: \(what)", faults.merging(more) { $1 }).with {
-                        $0.calledDirectly = [.source]
-                    })
+                Configuration("both sides on the network: \(trouble)", faults.merging([.request: 1]) { $1 })
+                    .with { $0.requests = [.cancel] })
+        }
+        return all
+    }()
+
+    private static let crashesInContext: [Configuration] = {
+        var all: [Configuration] = []
+        for (what, faults) in crashes {
+            all.append(
+                crash("\(what), two requests", faults.merging([.request: 2]) { $1 })
+                    .with { $0.requests = [.cancel, .pauseGuest] })
+            all.append(
+                crash("\(what), post-copy", faults.merging([.request: 1]) { $1 }).with {
+                    $0.options.postcopy = PostcopyWish()
+                    $0.requests = [.postcopy]
+                })
+            for (trouble, more) in qemuTroubles.dropFirst() {
+                all.append(crash("\(what), \(trouble)", faults.merging(more) { $1 }, together: 2))
             }
         }
         return all

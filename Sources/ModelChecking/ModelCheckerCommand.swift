@@ -17,6 +17,30 @@ public enum ModelCheckerCommand {
         var name: String?
     }
 
+    /// What several explorations come to.
+    private struct Total: CustomStringConvertible {
+        var explorations = 0
+        var cut = 0
+        var states = 0
+        var transitions = 0
+        var depth = 0
+        var seconds = 0.0
+
+        mutating func add<Action>(_ result: ExplorationResult<Action>) {
+            explorations += 1
+            if !result.isComplete { cut += 1 }
+            states += result.states
+            transitions += result.transitions
+            depth = max(depth, result.depth)
+            seconds += result.seconds
+        }
+
+        var description: String {
+            "in all: \(explorations) explorations, \(explorations - cut) complete, \(states) states, "
+                + "\(transitions) transitions, depth \(depth), \(decimals(seconds)) s"
+        }
+    }
+
     private static let usage = """
         usage: ModelChecker [--bounds quick|deep] [--only TEXT] [--profile 7.2|10.0|10.2|11.1] [--protocol 2|3] [--mode MODE]
                             [--mutant NAME|all|quick] [--trace FILE] [--states N] [--depth N] [--threads N] [--deepest yes]
@@ -35,26 +59,29 @@ public enum ModelCheckerCommand {
             return 2
         }
         var isAsItMustBe = true
+        var total = Total()
         if let size = wishes.size, wishes.mutants.isEmpty {
             for (configuration, exception) in Configuration.exceptions where size == .deep || exception.isQuick {
                 guard wishes.name.map({ configuration.name.contains($0) }) ?? true else { continue }
                 isAsItMustBe =
-                    await explore(configuration, wishes, mustFind: exception.properties).isAsItMustBe
+                    await explore(configuration, wishes, mustFind: exception.properties, &total).isAsItMustBe
                     && isAsItMustBe
             }
         }
         if !wishes.mutants.isEmpty {
             for mutant in wishes.mutants {
                 let configuration = adapted(Configuration.hunting(mutant), wishes)
-                let (isCaught, steps) = await explore(configuration, wishes, mustFind: mutant.caughtBy)
+                let (isCaught, steps) = await explore(configuration, wishes, mustFind: mutant.caughtBy, &total)
                 isAsItMustBe = await isClean(configuration, wishes, depth: steps) && isCaught && isAsItMustBe
             }
             return isAsItMustBe ? 0 : 1
         }
         for configuration in configurations(wishes) {
             isAsItMustBe =
-                await explore(adapted(configuration, wishes), wishes, mustFind: nil).isAsItMustBe && isAsItMustBe
+                await explore(adapted(configuration, wishes), wishes, mustFind: nil, &total).isAsItMustBe
+                && isAsItMustBe
         }
+        tell(total.description)
         return isAsItMustBe ? 0 : 1
     }
 
@@ -94,10 +121,11 @@ public enum ModelCheckerCommand {
     ///
     /// - Returns: Whether it is as it must be, and in how many steps the violation, or how deep the exploration.
     private static func explore(
-        _ configuration: Configuration, _ wishes: Wishes, mustFind: Set<String>?
+        _ configuration: Configuration, _ wishes: Wishes, mustFind: Set<String>?, _ total: inout Total
     ) async -> (isAsItMustBe: Bool, steps: Int) {
         let system = JointSystem(configuration)
         let result = await Explorer(system, bounds: wishes.bounds).run()
+        total.add(result)
         let rate = Int(Double(result.states) / max(result.seconds, 0.001))
         tell(
             "\(configuration.name): \(result.states) states, \(result.transitions) transitions, depth \(result.depth), "
