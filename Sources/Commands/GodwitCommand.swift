@@ -15,6 +15,7 @@ public struct GodwitCommand: AsyncParsableCommand {
             DiffCommand.self,
             ReportCommand.self,
             RecordCommand.self,
+            ServeCommand.self,
             TableCommand.self,
             DemoCommand.self,
         ])

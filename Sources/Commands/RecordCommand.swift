@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Controller
+internal import Glibc
 import JSONC
 import QMP
 import QMPTransport
@@ -103,6 +104,9 @@ public struct RecordCommand: AsyncParsableCommand {
 
     /// Records until QEMU ends or somebody interrupts.
     public func run() async throws {
+        // A reader of standard error that goes away must not end the recording, nor a limit on the size of files.
+        signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
         var options = RecordingOptions()
         options.maximumClients = clients

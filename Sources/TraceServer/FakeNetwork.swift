@@ -4,7 +4,7 @@ public struct FakeNetwork: Sendable {
     public struct Effect: Hashable, Sendable {
         /// Whose act it is.
         public var fake: Int
-        /// `write`, `close` or `exit`; the rest stays in the network.
+        /// `write`, `close`, `exit`, and of a recorded side `progressed` and `meet`; the rest stays in the network.
         public var action: FakeAction
     }
 
@@ -88,7 +88,9 @@ public struct FakeNetwork: Sendable {
                     streams[peer] = nil
                 }
                 pending += fakes[peer].received(message.signal, at: now).map { (peer, $0) }
+            case .meet: effects.append(Effect(fake: index, action: action))
             case .progressed(let count):
+                effects.append(Effect(fake: index, action: action))
                 for other in fakes.indices where other != index {
                     pending += fakes[other].otherSideProgressed(to: count, at: now).map { (other, $0) }
                 }

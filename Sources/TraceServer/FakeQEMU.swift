@@ -15,6 +15,8 @@ public enum FakeAction: Hashable, Sendable {
     case stream(FakeStreamMessage)
     /// A replayed side has come so far in its commands.
     case progressed(Int)
+    /// A recorded side meets the other one at an address, where it listens or connects.
+    case meet(String, isListening: Bool)
 }
 
 /// What goes over a modelled migration stream; opaque.
@@ -45,7 +47,7 @@ public enum FakeNote: Hashable, Sendable {
 public struct FakeQEMU: Sendable {
     enum Backend: Sendable {
         case model(FakeModel)
-        case replay(TraceReplay)
+        case replay(any RecordedQEMU)
     }
 
     /// A message on its way to the client.
@@ -59,6 +61,8 @@ public struct FakeQEMU: Sendable {
 
         var kind: Kind
         var message: JSONValue
+        /// The line it was recorded in; 0: none.
+        var record = 0
 
         var bytes: [UInt8] { message.serialized() + [0x0D, 0x0A] }
     }
@@ -79,8 +83,11 @@ public struct FakeQEMU: Sendable {
     private var connections = 0
     private var isNegotiated = false
     private var hasOutOfBand = false
+    private var offersOutOfBand = false
     private var isMuted = false
     private var counts: [String: Int] = [:]
+    /// Faults that happen once and did.
+    private var spent: Set<Fault> = []
     private var heldForCommand: [[UInt8]] = []
     private var heldForEvent: [[UInt8]] = []
     private var swapped: [UInt8]?
@@ -104,11 +111,20 @@ public struct FakeQEMU: Sendable {
         self.faults = faults
     }
 
+    /// A recorded QEMU that goes on by itself.
+    public init(serving side: ServedSide, faults: [Fault] = []) {
+        backend = .replay(side)
+        self.faults = faults
+    }
+
     /// The model, if it is one.
     public var model: FakeModel? { if case .model(let model) = backend { model } else { nil } }
 
     /// The replayed recording, if it is one.
-    public var replay: TraceReplay? { if case .replay(let replay) = backend { replay } else { nil } }
+    public var replay: TraceReplay? { if case .replay(let replay as TraceReplay) = backend { replay } else { nil } }
+
+    /// The played recording, if it is one.
+    public var served: ServedSide? { if case .replay(let side as ServedSide) = backend { side } else { nil } }
 
     /// The commands that took effect, by name.
     public var executed: [String] {
@@ -296,7 +312,9 @@ public struct FakeQEMU: Sendable {
             return
         }
         switch backend {
-        case .model: say(Outgoing(kind: .greeting, message: greeting))
+        case .model(let model):
+            offersOutOfBand = model.options.offersOutOfBand
+            say(Outgoing(kind: .greeting, message: greeting))
         case .replay: withReplay { [now] in $0.connected(at: now) }
         }
     }
@@ -359,7 +377,7 @@ public struct FakeQEMU: Sendable {
     }
 
     private mutating func execute(_ command: FakeCommand) {
-        guard case .model(let model) = backend else {
+        if case .replay(let replay) = backend, !replay.negotiates {
             notes.append(.executed(command))
             return withReplay { [now] in $0.received(command, at: now) }
         }
@@ -372,12 +390,13 @@ public struct FakeQEMU: Sendable {
                         desc: "Capabilities negotiation is already complete, command ignored"))
             }
             let enabled = command.arguments["enable"]?.array ?? []
-            guard enabled.allSatisfy({ $0 == "oob" && model.options.offersOutOfBand }) else {
+            guard enabled.allSatisfy({ $0 == "oob" && offersOutOfBand }) else {
                 return reply(to: command, .refusal("Parameter 'enable' contains an unsupported capability"))
             }
             isNegotiated = true
             hasOutOfBand = !enabled.isEmpty
-            return reply(to: command, .success([:]))
+            reply(to: command, .success([:]))
+            return withReplay { [now] in $0.opened(at: now) }
         }
         guard isNegotiated else {
             return reply(
@@ -389,7 +408,10 @@ public struct FakeQEMU: Sendable {
             return reply(to: command, .refusal("QMP input member 'exec-oob' is unexpected"))
         }
         notes.append(.executed(command))
-        withModel { [now] in $0.execute(command, at: now) }
+        switch backend {
+        case .model: withModel { [now] in $0.execute(command, at: now) }
+        case .replay: withReplay { [now] in $0.received(command, at: now) }
+        }
     }
 
     private mutating func withModel(_ body: (inout FakeModel) -> [ModelOutput]) {
@@ -411,7 +433,7 @@ public struct FakeQEMU: Sendable {
         }
     }
 
-    private mutating func withReplay(_ body: (inout TraceReplay) -> [TraceReplay.Output]) {
+    private mutating func withReplay(_ body: (inout any RecordedQEMU) -> [RecordedOutput]) {
         guard case .replay(var replay) = backend, exitCode == nil else { return }
         let before = replay.progress
         let output = body(&replay)
@@ -419,16 +441,18 @@ public struct FakeQEMU: Sendable {
         for item in output {
             guard exitCode == nil else { return }
             switch item {
-            case .greet(let message):
-                isNegotiated = true
-                say(Outgoing(kind: .greeting, message: message))
-            case .reply(let command, let message):
+            case .greet(let message, let record):
+                isNegotiated = !replay.negotiates
+                offersOutOfBand = message["QMP"]?["capabilities"]?.array?.contains("oob") ?? false
+                say(Outgoing(kind: .greeting, message: message, record: record))
+            case .reply(let command, let message, let record):
                 var object = message.object ?? [:]
                 // Where the recording has no id, QEMU gave none, or the client had none.
                 if object["id"] != nil || command.id != nil { object["id"] = command.id }
-                say(Outgoing(kind: .reply(command.name), message: .object(object)))
+                say(Outgoing(kind: .reply(command.name), message: .object(object), record: record))
             case .answer(let command, let answer): reply(to: command, answer)
-            case .say(let message): sayEvent(message)
+            case .say(let message, let record): sayEvent(message, record: record)
+            case .meets(let uri, let isListening): actions.append(.meet(uri, isListening: isListening))
             case .raw(let bytes): write(bytes)
             case .close: close()
             case .exit(let code): end(code)
@@ -460,11 +484,11 @@ public struct FakeQEMU: Sendable {
         say(Outgoing(kind: .other, message: .object(message)))
     }
 
-    private mutating func sayEvent(_ message: JSONValue) {
+    private mutating func sayEvent(_ message: JSONValue, record: Int = 0) {
         let name = message["event"]?.string ?? ""
         let status = message["data"]?["status"]?.string
         notes.append(.event(name, status: status))
-        say(Outgoing(kind: .event(name, status: status), message: message))
+        say(Outgoing(kind: .event(name, status: status), message: message, record: record))
     }
 
     private mutating func count(_ keys: [String]) {
@@ -499,12 +523,20 @@ public struct FakeQEMU: Sendable {
         }
     }
 
+    private mutating func faults(atRecord line: Int) -> [Fault] {
+        guard line > 0 else { return [] }
+        return faults.filter { fault in
+            if case .fromRecord(let first)? = fault.point { return line >= first && spent.insert(fault).inserted }
+            return fault.point == .record(line)
+        }
+    }
+
     private mutating func say(_ outgoing: Outgoing) {
         var outgoing = outgoing
         var copies = 1
         var delay: Fault.Delay?
         var isSwapped = false
-        for fault in faults(at: outgoing.kind) {
+        for fault in faults(at: outgoing.kind) + faults(atRecord: outgoing.record) {
             switch fault {
             case .drop, .ignore: copies = 0
             case .duplicate: copies += 1

@@ -1,10 +1,14 @@
 import Glibc
+import QMP
+import QMPTransport
 import Synchronization
 
 /// A system call that failed while a fake was set up.
 public struct FakeServerError: Error, Hashable, Sendable, CustomStringConvertible {
     /// In words.
     public var description: String
+
+    init(_ error: QMPError) { description = error.message }
 
     init(_ what: String, _ code: CInt) { description = "\(what): \(String(cString: strerror(code)))" }
 }
@@ -24,21 +28,29 @@ public final class FakeQEMUServer: Sendable {
         var isClosing = false
         /// The process has ended.
         var isGone = false
+        /// Its end is told once its client has heard everything.
+        var isEndTold = false
     }
 
     private struct State: ~Copyable {
         var network: FakeNetwork
         var ports: [Port]
         var isStopped = false
+        let watch: @Sendable (FakeNetwork.Effect) -> Void
+        let ended: @Sendable (_ number: Int, _ fake: FakeQEMU) -> Void
     }
 
     private let state: Mutex<State>
     private let wake: Wakeup
-    private let ended: Wakeup
+    private let stopped: Wakeup
     private let start: ContinuousClock.Instant
 
-    /// Listens at `paths`, one for each fake of the network; existing files there are replaced.
-    public init(_ network: FakeNetwork, paths: [String]) throws(FakeServerError) {
+    /// Listens at `paths`, one for each fake of the network; socket files that nobody listens on any more are replaced. `watch` hears of
+    /// effects as they happen, `ended` of a fake's end once its client was told everything and cut off; neither must block or call back.
+    public init(
+        _ network: FakeNetwork, paths: [String], watch: @escaping @Sendable (FakeNetwork.Effect) -> Void = { _ in },
+        ended: @escaping @Sendable (_ number: Int, _ fake: FakeQEMU) -> Void = { _, _ in }
+    ) throws(FakeServerError) {
         guard paths.count == network.fakes.count else { throw FakeServerError("one path for each fake", EINVAL) }
         var ports: [Port] = []
         do throws(FakeServerError) {
@@ -49,12 +61,12 @@ public final class FakeQEMUServer: Sendable {
         }
         self.paths = paths
         do throws(WakeupFailure) {
-            (wake, ended) = (try Wakeup(), try Wakeup())
+            (wake, stopped) = (try Wakeup(), try Wakeup())
         } catch {
             throw FakeServerError("a pipe", error.code)
         }
         start = ContinuousClock.now
-        state = Mutex(State(network: network, ports: ports))
+        state = Mutex(State(network: network, ports: ports, watch: watch, ended: ended))
         let code = spawnThread { [self] in run() }
         guard code == 0 else { throw FakeServerError("a thread for the fakes", code) }
     }
@@ -67,7 +79,7 @@ public final class FakeQEMUServer: Sendable {
         }
         guard !wasStopped else { return }
         wake.notify()
-        ended.wait()
+        stopped.wait()
     }
 
     /// Looks at the network.
@@ -109,6 +121,11 @@ public final class FakeQEMUServer: Sendable {
                 for number in state.ports.indices {
                     Self.serve(number, &state, descriptors, &buffer, now)
                 }
+                for number in state.ports.indices where state.ports[number].isGone {
+                    guard state.ports[number].client < 0, !state.ports[number].isEndTold else { continue }
+                    state.ports[number].isEndTold = true
+                    state.ended(number, state.network.fakes[number])
+                }
             }
         }
         state.withLock { state in
@@ -119,7 +136,7 @@ public final class FakeQEMUServer: Sendable {
             }
             state.ports = []
         }
-        ended.notify()
+        stopped.notify()
     }
 
     private static func interests(_ state: borrowing State) -> [pollfd] {
@@ -167,6 +184,7 @@ public final class FakeQEMUServer: Sendable {
 
     private static func note(_ effects: [FakeNetwork.Effect], _ state: inout State) {
         for effect in effects where state.ports.indices.contains(effect.fake) {
+            if case .write = effect.action {} else { state.watch(effect) }
             switch effect.action {
             case .write(let bytes):
                 if state.ports[effect.fake].client >= 0, !state.ports[effect.fake].isClosing {
@@ -177,9 +195,11 @@ public final class FakeQEMUServer: Sendable {
                 state.ports[effect.fake].isClosing = true
                 if !state.ports[effect.fake].isGone {
                     state.ports[effect.fake].isGone = true
+                    // A child that is just being started may hold it too.
+                    shutdown(state.ports[effect.fake].listener, CInt(SHUT_RDWR))
                     Glibc.close(state.ports[effect.fake].listener)
                 }
-            case .connectStream, .stream, .progressed: break
+            case .connectStream, .stream, .progressed, .meet: break
             }
         }
     }
@@ -220,27 +240,10 @@ public final class FakeQEMUServer: Sendable {
     // MARK: Sockets
 
     private static func listen(_ path: String) throws(FakeServerError) -> CInt {
-        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        guard descriptor >= 0 else { throw FakeServerError(path, errno) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            Glibc.close(descriptor)
-            throw FakeServerError(path, ENAMETOOLONG)
+        do throws(QMPError) {
+            return try UnixSocket.listen(at: .unix(path: path), backlog: 4)
+        } catch {
+            throw FakeServerError(error)
         }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        unlink(path)
-        let code = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard code == 0, Glibc.listen(descriptor, 4) == 0 else {
-            let code = errno
-            Glibc.close(descriptor)
-            throw FakeServerError(path, code)
-        }
-        return descriptor
     }
 }

@@ -10,6 +10,10 @@ public enum FaultPoint: Hashable, Sendable {
     case reply(String, number: Int? = 1)
     /// A command that arrived, before it takes effect. `*` matches all.
     case command(String, number: Int? = 1)
+    /// What was recorded in this line, before it is said.
+    case record(Int)
+    /// The first thing said that was recorded in this line or after it; once.
+    case fromRecord(Int)
 
     /// The event `MIGRATION` with this status word.
     public static func migration(_ status: String, number: Int? = 1) -> FaultPoint {
@@ -19,6 +23,7 @@ public enum FaultPoint: Hashable, Sendable {
     var number: Int? {
         switch self {
         case .greeting(let number), .event(_, _, let number), .reply(_, let number), .command(_, let number): number
+        case .record, .fromRecord: nil
         }
     }
 }

@@ -24,7 +24,7 @@ public struct ReplayOptions: Hashable, Sendable {
 }
 
 /// One side of a recording as a script: says what was recorded, at its place among the commands that arrive. Pure: time is handed in.
-public struct TraceReplay: Sendable {
+public struct TraceReplay: RecordedQEMU {
     enum Step: Hashable, Sendable {
         case greeting(JSONValue)
         case command(Int)
@@ -35,20 +35,13 @@ public struct TraceReplay: Sendable {
         case ended(Int)
     }
 
-    enum Output: Hashable, Sendable {
-        case greet(JSONValue)
-        case reply(FakeCommand, JSONValue)
-        case answer(FakeCommand, FakeAnswer)
-        case say(JSONValue)
-        case raw([UInt8])
-        case close
-        case exit(Int)
-    }
+    typealias Output = RecordedOutput
 
     private struct Entry: Sendable {
         var microseconds: Int64
         /// Milestones of the other side recorded before; its queries and settings change nothing here.
         var gate: Int
+        var line: Int
         var step: Step
     }
 
@@ -79,6 +72,7 @@ public struct TraceReplay: Sendable {
     private var lastTime: Int64 = 0
     private var lastRecordedTime: Int64?
     private(set) var nextDeadline: Int64?
+    let negotiates = false
 
     /// The script of one side of a trace.
     public init(_ records: [TraceRecord], side: TraceSide, options: ReplayOptions = ReplayOptions()) {
@@ -95,7 +89,7 @@ public struct TraceReplay: Sendable {
                 continue
             }
             guard let step = step(for: record.member, pending: &pending) else { continue }
-            entries.append(Entry(microseconds: record.microseconds, gate: others, step: step))
+            entries.append(Entry(microseconds: record.microseconds, gate: others, line: record.line, step: step))
         }
     }
 
@@ -158,6 +152,8 @@ public struct TraceReplay: Sendable {
         return output + advance(to: now)
     }
 
+    mutating func opened(at now: Int64) -> [Output] { [] }
+
     mutating func disconnected() { isConnected = false }
 
     mutating func received(_ command: FakeCommand, at now: Int64) -> [Output] {
@@ -188,7 +184,7 @@ public struct TraceReplay: Sendable {
                     nextDeadline = due
                     break
                 }
-                guard emit(entry.step, into: &output) else { break }
+                guard emit(entry.step, record: entry.line, into: &output) else { break }
             }
             cursor += 1
             lastTime = now
@@ -210,18 +206,18 @@ public struct TraceReplay: Sendable {
         return lastTime + (gap < 3.6e9 ? Int64(gap) : 3_600_000_000)
     }
 
-    private mutating func emit(_ step: Step, into output: inout [Output]) -> Bool {
+    private mutating func emit(_ step: Step, record: Int, into output: inout [Output]) -> Bool {
         switch step {
         case .command: break
         case .greeting(let message):
             guard isConnected, !isGreeted else { return false }
             isGreeted = true
             lastGreeting = message
-            output.append(.greet(message))
+            output.append(.greet(message, record: record))
         case .reply(let index, let message):
             lastReplies[recordedCommands[index].name] = message
-            if let command = matches[index] { output.append(.reply(command, message)) }
-        case .say(let message): output.append(.say(message))
+            if let command = matches[index] { output.append(.reply(command, message, record: record)) }
+        case .say(let message): output.append(.say(message, record: record))
         case .raw(let bytes): output.append(.raw(bytes))
         case .lost:
             if isConnected { output.append(.close) }

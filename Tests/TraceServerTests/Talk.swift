@@ -37,6 +37,7 @@ struct Talk {
         for effect in effects {
             switch effect.action {
             case .write(let bytes): heard[effect.fake] += bytes
+            case .progressed, .meet: break
             default: ends[effect.fake] = effect.action
             }
         }

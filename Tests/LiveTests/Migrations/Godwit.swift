@@ -54,13 +54,13 @@ final class Godwit {
     private let errorPath: String
 
     /// Starts it; `number` tells the runs in a directory apart.
-    init(_ arguments: [String], in directory: LabDirectory, number: Int) throws {
+    init(_ arguments: [String], in directory: LabDirectory, number: Int, program: String = Godwit.path) throws {
         outputPath = directory.file("godwit\(number).out")
         errorPath = directory.file("godwit\(number).err")
         let environment = [
             "env", "GODWIT_STATE_DIR=\(directory.file("state"))", "GODWIT_CACHE_DIR=\(directory.file("cache"))",
         ]
-        child = try ChildProcess(environment + [Self.path] + arguments, output: outputPath, error: errorPath)
+        child = try ChildProcess(environment + [program] + arguments, output: outputPath, error: errorPath)
     }
 
     var output: String { fileText(outputPath) }
