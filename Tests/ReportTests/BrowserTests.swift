@@ -185,6 +185,41 @@ struct BrowserTests {
         #expect((found["wide"]?.int64 ?? 1) <= 0)
     }
 
+    @Test("what is written can be read on what is under it", .enabled(if: Browser.isWide, "GODWIT_BROWSER=all runs it"))
+    func contrast() throws {
+        let script = """
+            const light = (colour) => {
+              const canvas = document.createElement("canvas").getContext("2d");
+              canvas.fillStyle = colour;
+              canvas.fillRect(0, 0, 1, 1);
+              const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((v) => v / 255)
+                .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+              return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const low = [];
+            let pairs = 0;
+            for (const theme of ["light", "dark"]) {
+              document.querySelector(`[data-choice=${theme}]`).click();
+              const style = getComputedStyle(document.documentElement), value = (name) => style.getPropertyValue(name).trim();
+              const check = (ink, under) => {
+                const [a, b] = [light(value(ink)), light(value(under))].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+                pairs++;
+                if (!(ratio >= 4.5)) low.push(`${theme}: ${ink} on ${under}: ${ratio.toFixed(2)}`);
+              };
+              for (const ink of ["--ink", "--soft", "--faint", "--accent", "--good", "--bad", "--warn", "--quiet"])
+                for (const under of ["--paper", "--surface", "--sunken"]) check(ink, under);
+              for (const word of ["start", "copy", "hold", "switch", "done", "post", "broken", "recover", "fail", "cancel", "odd"])
+                check("--on-dark", `--c-${word}`);
+              check("--on-light", "--c-phase");
+              check("--accent", "--accent-soft");
+            }
+            return { low, pairs };
+            """
+        let found = try found(script, in: page((Samples.text("7.2.22/precopy-unix"), "one")))
+        #expect(found["pairs"]?.int64 == 74)
+        #expect(found["low"] == [], "\(found["low"]?.text() ?? "")")
+    }
+
     @Test(
         "light and dark can be looked at", .enabled(if: Browser.isWide, "GODWIT_BROWSER=all runs it"),
         arguments: ["light", "dark"])

@@ -53,7 +53,7 @@ public struct TraceDiff: Sendable {
         outcomes = []
         commonCount = 0
         let all = 0..<max(cases.0.count, cases.1.count)
-        for index in attempt.map({ ($0 - 1)..<$0 }) ?? all {
+        for index in attempt.map({ $0 > 0 ? ($0 - 1)..<$0 : 0..<0 }) ?? all {
             let pair = (
                 index < cases.0.count ? cases.0[index] : nil, index < cases.1.count ? cases.1[index] : nil
             )
@@ -61,7 +61,8 @@ public struct TraceDiff: Sendable {
             guard parting == nil else { continue }
             compare(
                 (pair.0?.log.evidence ?? []).filter { kinds.contains($0.kind) },
-                (pair.1?.log.evidence ?? []).filter { kinds.contains($0.kind) }, attempt: index + 1)
+                (pair.1?.log.evidence ?? []).filter { kinds.contains($0.kind) }, attempt: index + 1,
+                starts: (pair.0?.start, pair.1?.start))
         }
     }
 
@@ -77,7 +78,9 @@ public struct TraceDiff: Sendable {
         return diff
     }
 
-    private mutating func compare(_ left: [EvidenceStep], _ right: [EvidenceStep], attempt: Int) {
+    private mutating func compare(
+        _ left: [EvidenceStep], _ right: [EvidenceStep], attempt: Int, starts: (left: Instant?, right: Instant?)
+    ) {
         var found: [Parting] = []
         for side in [Side.source, .destination, nil] {
             let lanes = (left.filter { $0.side == side }, right.filter { $0.side == side })
@@ -92,15 +95,16 @@ public struct TraceDiff: Sendable {
                     leftRest: Array(lanes.0.dropFirst(same + 1).prefix(Self.context)),
                     rightRest: Array(lanes.1.dropFirst(same + 1).prefix(Self.context))))
         }
-        // What is published follows from the evidence.
-        parting = found.min { ($0.place, $0.side == nil ? 1 : 0) < ($1.place, $1.side == nil ? 1 : 0) }
+        // What is published follows from the evidence. Each recording has its own clock: what counts is the time
+        // since `migrate`.
+        func place(_ parting: Parting) -> (Int64, Int) {
+            let times = [(parting.left, starts.left), (parting.right, starts.right)].compactMap { step, start in
+                step.map { $0.time.microseconds.subtractingReportingOverflow(start?.microseconds ?? 0).partialValue }
+            }
+            return (times.min() ?? .max, parting.side == nil ? 1 : 0)
+        }
+        parting = found.min { place($0) < place($1) }
     }
-}
-
-extension TraceDiff.Parting {
-    /// The earlier time of the two: each counts from the start of its own recording, and the first trace's says where
-    /// to look.
-    fileprivate var place: Int64 { (left ?? right)?.time.microseconds ?? .max }
 }
 
 extension TraceAnalysis {

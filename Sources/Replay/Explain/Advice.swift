@@ -230,7 +230,7 @@ enum Advice {
                     records: pause.parts.filter { $0.kind == .awaitingDestination }.map(\.from.record)))
         }
         if case .integer(let limit)? = it.log.parameter("downtime-limit")?.value.value,
-            pause.microseconds(of: .deviceState) / 1000 > max(limit, 1) * 2,
+            pause.microseconds(of: .deviceState) / 2000 > max(limit, 1),
             pause.microseconds(of: .deviceState) > 20_000
         {
             claims.append(

@@ -25,6 +25,9 @@ struct AttemptCase {
     /// Whether it came to an end, or to the rest from which only a person can move it.
     var isOver: Bool { word.isEnd || word == .postcopyPaused }
 
+    /// Where its times count from.
+    var start: Instant { log.migrate?.time ?? log.first?.time ?? Instant(microseconds: 0) }
+
     func saw(_ side: Side) -> Bool { attempt.seen.contains(side) }
 
     func record(_ order: Int?) -> Int { order.map { names.name(of: $0) } ?? 0 }

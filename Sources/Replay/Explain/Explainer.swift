@@ -16,7 +16,7 @@ struct Explainer {
         let iterations = time.iterations
         let pauses = it.pauses
         let fault = FaultRules.fault(of: it)
-        let start = it.log.migrate?.time ?? it.log.first?.time ?? Instant(microseconds: 0)
+        let start = it.start
         var total: Int64?
         if let migrate = it.log.migrate, it.isOver, let end = time.end {
             total = end.time.microseconds(since: migrate.time)
@@ -162,6 +162,7 @@ struct Explainer {
         }
         if let claim = stuck { claims.append(claim) }
         claims += it.report.reasons.map { Claim($0.what, records: [$0.sequence], side: $0.side) }
+        claims.sort { ($0.records.first ?? .max) < ($1.records.first ?? .max) }
         if it.report.cancel == .tooLate || it.report.cancel == .late || it.report.cancel == .refused,
             let row = it.source.triggers[.cancel]
         {

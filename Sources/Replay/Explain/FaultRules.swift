@@ -234,6 +234,16 @@ enum FaultRules {
         guard let row = it.source.triggers[.yank], row.wasSent, let failed = it.failure(.source),
             row.sentSequence ?? .max < failed.firstSequence, let origin = it.origin(of: .yank, .source)
         else { return nil }
+        if row.origin == .controller,
+            let lost = it.failure(.destination) ?? it.destination.events[.monitorLost],
+            lost.firstSequence < row.firstSequence
+        {
+            return fault(
+                .destination, .likely,
+                it.claim(
+                    "the destination was lost (\(lost.kind.rawValue)), then Godwit cut the source's connection by yank",
+                    .destination, lost, also: [it.record(row.sentSequence)]), or: [.network])
+        }
         var text = "yank cut the source's connection: \(origin.words)"
         if let last = it.source.events[.device] ?? it.source.events[.active] {
             text +=

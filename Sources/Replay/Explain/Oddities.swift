@@ -51,8 +51,11 @@ enum Oddities {
         var last: Placed<Int64>?
         for pass in it.log.passes where pass.side == .source {
             defer { last = pass }
-            guard let before = last, pass.value > before.value, pass.value - before.value > 1 else { continue }
-            let missing = pass.value - before.value - 1
+            guard let before = last else { continue }
+            let (gap, overflow) = pass.value.subtractingReportingOverflow(before.value)
+            // Numbers far apart are no passes.
+            guard !overflow, (2...1_000_000).contains(gap) else { continue }
+            let missing = gap - 1
             claims.append(
                 Claim(
                     missing == 1

@@ -127,6 +127,10 @@ struct PauseSplit {
 
     private func borders(from start: Place, to end: Place) -> [(Place, Border)] {
         var borders: [(Place, Border)] = []
+        let isToldBySource = log.steps.contains { step in
+            guard step.side == .source, case .word(.postcopyActive, _) = step.what else { return false }
+            return step.sequence > start.record && step.time >= start.time && step.time <= end.time
+        }
         for step in log.steps {
             let place = Place(record: step.sequence, order: 0, time: step.time)
             guard step.time >= start.time, step.time <= end.time, let side = step.side else { continue }
@@ -141,7 +145,8 @@ struct PauseSplit {
             case (.destination, .word(.completed, _)): borders.append((place, .destinationDone))
             case (.destination, .word(.postcopyActive, _)):
                 borders.append((place, .destinationDone))
-                borders.append((place, .sourceDone))
+                // From 10.0 on the source says itself when the guest has left it, on 11.1 up to 100 ms later.
+                if !isToldBySource { borders.append((place, .sourceDone)) }
             case (.source, .sent(.cont, _)): borders.append((place, .sourceRunSent))
             case (.destination, .sent(.cont, _)): borders.append((place, .runSent))
             case (_, .word(.failing, _)), (_, .word(.failed, _)), (_, .word(.cancelling, _)),
@@ -236,7 +241,10 @@ struct TimeSplit {
         var result = Iteration(number: number, from: from, to: to, isExact: isExact)
         if let now = last?.transferredBytes {
             let then = number <= 1 ? 0 : before?.transferredBytes
-            result.transferredBytes = then.map { now >= $0 ? now - $0 : 0 }
+            result.transferredBytes = then.flatMap { then in
+                let (sent, overflow) = now.subtractingReportingOverflow(then)
+                return overflow ? nil : max(sent, 0)
+            }
         }
         result.remainingBytes = last?.remainingBytes
         result.bytesPerSecond = inside.last { $0.value.megabitsPerSecond ?? 0 > 0 }?.value.bytesPerSecond

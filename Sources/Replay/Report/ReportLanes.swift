@@ -38,9 +38,11 @@ struct ReportLanes {
                 guard case .sent(let command, _) = step.what, let side = step.side,
                     command.trigger != nil || command.changesSomething, command.name != "qmp_capabilities"
                 else { return nil }
+                var name = command.name
+                if case .migrate(_, true) = command { name += " (resume)" }
                 return [
                     .integer(step.time.microseconds), .integer(Int64(step.sequence)), .string(side.rawValue),
-                    .string(command.name), .string(command.argument ?? ""),
+                    .string(name), .string(command.argument ?? ""),
                 ]
             })
     }

@@ -41,6 +41,7 @@ struct Reaction {
     // MARK: What can happen
 
     private mutating func cancel() {
+        steps.append(TraceRecord(microseconds: 0, member: .request(["do": "cancel", "origin": "operator"])))
         add(.source, .send(["execute": "migrate_cancel", "id": "godwit-assumed"]))
         switch source.stage {
         case .starting, .waiting, .copying, .held, .stopping:

@@ -162,6 +162,18 @@ struct ExplanationTests {
         #expect(pause.side == .source)
     }
 
+    @Test func inPostcopyTheSourceSaysWhenTheGuestHasLeft() throws {
+        // 11.1: the destination is in post-copy at record 38, the source 98 ms later (39), then cont (40) and RESUME
+        // (41).
+        let pause = try #require(try Self.attempt("11.1.3/postcopy-recover-pause").pauses.first)
+        #expect(pause.parts.map(\.kind) == [.deviceState, .handshake, .awaitingRun, .resume])
+        #expect((90_000...100_000).contains(pause.microseconds(of: .handshake)))
+        #expect(pause.to?.record == 41)
+        // 7.2: its word comes before STOP (28) and tells nothing; the destination's (30) is the only one.
+        let old = try #require(try Self.attempt("7.2.22/postcopy").pauses.first)
+        #expect(old.parts.map(\.kind) == [.deviceState, .awaitingRun, .resume])
+    }
+
     @Test func aHeldGuestIsTold() throws {
         let pause = try #require(
             try Explanation(path: "\(Fixtures.root)/driven/completed-paused-by-timeout.qmptrace").attempts.first?.pauses
