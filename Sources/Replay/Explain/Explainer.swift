@@ -109,7 +109,24 @@ struct Explainer {
             if let claim = capabilities(side) { claims.append(claim) }
         }
         if let claim = parameters { claims.append(claim) }
+        if let claim = options { claims.append(claim) }
         return claims
+    }
+
+    /// What Godwit was told beside it; the header has it, which is no record.
+    private var options: Claim? {
+        guard let options = header.other["options"]?.object else { return nil }
+        var words: [String] = []
+        if let timeout = options["timeout-milliseconds"]?.int64, timeout > 0 {
+            let (microseconds, overflow) = timeout.multipliedReportingOverflow(by: 1000)
+            let action = options["timeout-action"]?.string ?? "cancel"
+            words.append("at most \(overflow ? "for ever" : Measure.span(microseconds)), then \(action)")
+        }
+        if options["paused"]?.bool ?? false { words.append("the guest stays paused on the destination") }
+        if options["keep-source"]?.bool ?? false { words.append("the source's QEMU is kept") }
+        if let mode = options["mode"]?.string, mode != "managed" { words.append("mode \(mode)") }
+        guard !words.isEmpty else { return nil }
+        return Claim("options, by the trace's header: \(words.joined(separator: "; "))")
     }
 
     private func capabilities(_ side: Side) -> Claim? {

@@ -174,6 +174,28 @@ struct ExplanationTests {
         #expect(old.parts.map(\.kind) == [.deviceState, .awaitingRun, .resume])
     }
 
+    @Test func aGuestThatStartsByItselfWaitsForNobody() throws {
+        // Without -S and cont: RESUME comes before the destination's completed.
+        let autostart = try #require(try Self.attempt("7.2.22/precopy-autostart").pauses.first)
+        #expect(autostart.microseconds(of: .awaitingRun) == 0)
+        #expect(autostart.side == .destination)
+        // cont was sent long before: nobody is waited for either.
+        let early = try #require(try Self.attempt("7.2.22/early-cont").pauses.first)
+        #expect(early.microseconds(of: .awaitingRun) == 0)
+    }
+
+    @Test func anAttemptThatFailsGivesTheGuestBack() throws {
+        let pause = try #require(try Self.attempt("7.2.22/pre-switchover-cancel").pauses.first)
+        #expect(pause.side == .source)
+        #expect(pause.parts.last?.kind == .rollback)
+        #expect(pause.parts.map(\.kind).contains(.awaitingContinue))
+    }
+
+    @Test func godwitsOwnOptionsAreTold() throws {
+        let attempt = try Self.attempt("driven/cancelled-timeout")
+        #expect(attempt.asked.contains { $0.text.contains("at most 700 ms, then cancel") })
+    }
+
     @Test func aHeldGuestIsTold() throws {
         let pause = try #require(
             try Explanation(path: "\(Fixtures.root)/driven/completed-paused-by-timeout.qmptrace").attempts.first?.pauses
