@@ -28,8 +28,9 @@ public struct DiffCommand: ParsableCommand {
     var attempt: Int?
 
     @Option(
-        name: .long, parsing: .upToNextOption,
-        help: ArgumentHelp("Look only at these: triggers, events, stages, published.", valueName: "kind"))
+        name: .long,
+        help: ArgumentHelp(
+            "Look only at triggers, events, stages or published; may be said more than once.", valueName: "kind"))
     var only: [EvidenceStep.Kind] = []
 
     @Flag(name: .long, help: "Skip lines that cannot be read, and count them.")

@@ -56,7 +56,7 @@ struct ExplainingTests {
         #expect(problem("diff", "-", "-")?.contains("standard input") == true)
         #expect(problem("report", "x", "--output", "x")?.contains("one of the traces") == true)
         #expect(problem("report", "x")?.contains("--output") == true)
-        #expect(problem("diff", "--only", "triggers", "--", "x", "y") == nil)
+        #expect(problem("diff", "--only", "triggers", "--only", "events", "x", "y") == nil)
     }
 
     @Test("a page is there in whole or not at all")

@@ -44,7 +44,8 @@ struct Explainer {
         case .undecided: text = "Undecided: it is not proven where the guest may run"
         case .postcopyPaused:
             text = "Post-copy is paused: the guest's memory is on both sides, and the channel between them is broken"
-        case .idle, .starting, .copying, .switchover, .postcopy, .recovering:
+        case .idle: text = "Unfinished: the recording stops before the source was told to migrate"
+        case .starting, .copying, .switchover, .postcopy, .recovering:
             text = "Unfinished: the recording stops while the status is '\(it.word.rawValue)'"
         }
         var parts: [String] = []
