@@ -1,4 +1,5 @@
 internal import Glibc
+import Replay
 
 /// Writing to the terminal, without buffering of our own in between.
 enum Console {
@@ -15,22 +16,7 @@ enum Console {
     static func draw(_ text: String) { write(text, to: STDERR_FILENO) }
 
     /// Text of a peer's with nothing in it that steers a terminal, but line feeds.
-    static func safe(_ text: String) -> String {
-        String(
-            text.map { character in
-                let isSafe =
-                    character == "\n"
-                    || character.unicodeScalars.allSatisfy { scalar in
-                        switch scalar.properties.generalCategory {
-                        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse,
-                            .unassigned:
-                            false
-                        default: true
-                        }
-                    }
-                return isSafe ? character : "\u{FFFD}"
-            })
-    }
+    static func safe(_ text: String) -> String { PlainText.lines(text) }
 
     private static func write(_ text: String, to descriptor: CInt) {
         var bytes = Array(text.utf8)[...]

@@ -1,6 +1,8 @@
 public import ArgumentParser
+import Replay
 
-/// A number of bytes a person wrote: `100MiB`, `1.5GiB/s`, `800000`. Decimal units (kB, MB, GB, TB) count in thousands, binary ones (KiB, MiB, GiB, TiB) in 1024.
+/// A number of bytes a person wrote: `100MiB`, `1.5GiB/s`, `800000`. Decimal units (kB, MB, GB, TB) count in
+/// thousands, binary ones (KiB, MiB, GiB, TiB) in 1024.
 public struct ByteQuantity: Hashable, Sendable, ExpressibleByArgument {
     /// The number.
     public var bytes: Int64
@@ -25,7 +27,8 @@ public struct TimeQuantity: Hashable, Sendable, ExpressibleByArgument {
     /// The span.
     public var milliseconds: Int64
 
-    /// Reads what a person wrote. A unit is required: a bare number would be milliseconds to some and seconds to others.
+    /// Reads what a person wrote. A unit is required: a bare number would be milliseconds to some and seconds to
+    /// others.
     public init?(argument: String) {
         guard let (number, unit) = Quantity.split(argument[...]), let factor = Self.units[unit],
             let milliseconds = Quantity.scaled(number, by: factor)
@@ -75,15 +78,5 @@ enum Quantity {
     }
 
     /// A decimal with a fixed number of places.
-    static func decimal(_ value: Double, places: Int) -> String {
-        guard value.isFinite, abs(value) < 1e15 else { return "?" }
-        var factor = 1.0
-        for _ in 0..<places { factor *= 10 }
-        let scaled = Int64((abs(value) * factor).rounded())
-        let sign = value < 0 && scaled != 0 ? "-" : ""
-        guard places > 0 else { return sign + String(scaled) }
-        let digits = String(scaled)
-        let padded = String(repeating: "0", count: max(0, places + 1 - digits.count)) + digits
-        return "\(sign)\(padded.dropLast(places)).\(padded.suffix(places))"
-    }
+    static func decimal(_ value: Double, places: Int) -> String { Measure.decimal(value, places) }
 }

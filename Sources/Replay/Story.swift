@@ -4,7 +4,8 @@ import Trace
 
 /// Tells observations as lines of text: when, which QEMU, what kind of thing, what.
 ///
-/// Times count from the attempt's `migrate`. What comes before it is held back until it is there, so that it can be told with its distance.
+/// Times count from the attempt's `migrate`. What comes before it is held back until it is there, so that it can be
+/// told with its distance.
 struct Story {
     private struct Polls {
         var count = 0
@@ -227,21 +228,10 @@ struct Story {
                 width = indent + rest.count
                 if character == " " { continue }
             }
-            let safe = Self.safe(character)
-            line += safe
-            width += safe.count
+            line.append(PlainText.plain(character))
+            width += 1
         }
         out += line + "\n"
-    }
-
-    private static func safe(_ character: Character) -> String {
-        let isSafe = character.unicodeScalars.allSatisfy { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
-            default: true
-            }
-        }
-        return isSafe ? String(character) : "\u{FFFD}"
     }
 
     private static func padded(_ text: String, _ width: Int, right: Bool = false) -> String {

@@ -51,7 +51,7 @@ struct TextPage {
     private mutating func fold(_ text: String, first: String, rest: String) {
         var line = first
         var isFresh = true
-        for word in Self.safe(String(text.prefix(8000))).split(separator: " ", omittingEmptySubsequences: false) {
+        for word in PlainText.line(String(text.prefix(8000))).split(separator: " ", omittingEmptySubsequences: false) {
             var word = Substring(word)
             if !isFresh, line.count + 1 + word.count > Self.columns {
                 lines.append(line)
@@ -68,26 +68,5 @@ struct TextPage {
             isFresh = false
         }
         lines.append(line)
-    }
-
-    /// The same line by line.
-    static func keepingLines(_ text: String) -> String {
-        text.split(separator: "\n", omittingEmptySubsequences: false).map { safe(String($0)) }.joined(separator: "\n")
-    }
-
-    /// The text without characters that could steer a terminal or hide in it; line feeds become blanks.
-    static func safe(_ text: String) -> String {
-        String(
-            text.map { character -> Character in
-                if character.isNewline || character == "\t" { return " " }
-                let isSafe = character.unicodeScalars.allSatisfy { scalar in
-                    switch scalar.properties.generalCategory {
-                    case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
-                        false
-                    default: true
-                    }
-                }
-                return isSafe ? character : "\u{FFFD}"
-            })
     }
 }

@@ -68,9 +68,10 @@ enum Browser {
             throw Failure(description: "Chromium did not end")
         }
         guard status == .exited(0) else {
-            throw Failure(description: "Chromium ended with \(status): \(read(directory.file("log")).suffix(600))")
+            throw Failure(
+                description: "Chromium ended with \(status): \(Samples.read(directory.file("log")).suffix(600))")
         }
-        return read(directory.file(file))
+        return Samples.read(directory.file(file))
     }
 
     private static func write(_ text: String, to path: String) throws {
@@ -79,18 +80,6 @@ enum Browser {
         let bytes = Array(text.utf8)
         guard fwrite(bytes, 1, bytes.count, file) == bytes.count else {
             throw Failure(description: "cannot write \(path)")
-        }
-    }
-
-    private static func read(_ path: String) -> String {
-        guard let file = fopen(path, "r") else { return "" }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 1 << 20)
-        while true {
-            let count = fread(&chunk, 1, chunk.count, file)
-            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
-            bytes += chunk.prefix(count)
         }
     }
 

@@ -15,11 +15,14 @@ enum Samples {
         "11.1.3/postcopy", "7.2.22/fast-cont",
     ]
 
-    static func text(_ name: String) -> String {
-        guard let file = fopen("\(root)/traces/\(name).qmptrace", "r") else { return "" }
+    static func text(_ name: String) -> String { read("\(root)/traces/\(name).qmptrace") }
+
+    /// A file's text, empty if there is none.
+    static func read(_ path: String) -> String {
+        guard let file = fopen(path, "r") else { return "" }
         defer { fclose(file) }
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        var chunk = [UInt8](repeating: 0, count: 1 << 20)
         while true {
             let count = fread(&chunk, 1, chunk.count, file)
             guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }

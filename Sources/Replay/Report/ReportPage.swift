@@ -63,7 +63,7 @@ struct ReportPage {
     private mutating func raw(_ text: String) { bytes += text.utf8 }
 
     private mutating func escaped(_ text: String) {
-        for byte in TextPage.keepingLines(text).utf8 {
+        for byte in PlainText.lines(text).utf8 {
             switch byte {
             case UInt8(ascii: "<"): raw("&lt;")
             case UInt8(ascii: ">"): raw("&gt;")
