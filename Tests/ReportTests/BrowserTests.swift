@@ -185,6 +185,30 @@ struct BrowserTests {
         #expect((found["wide"]?.int64 ?? 1) <= 0)
     }
 
+    @Test("curves are drawn, and tell their values", .enabled(if: Browser.isWide, "GODWIT_BROWSER=all runs it"))
+    func curves() throws {
+        let script = """
+            const figures = [...document.querySelectorAll(".curves figure")];
+            const before = figures.map((f) => f.querySelector("figcaption").textContent);
+            const svg = figures[0].querySelector("svg"), place = svg.getBoundingClientRect();
+            svg.dispatchEvent(new PointerEvent("pointermove", { clientX: place.left + place.width / 2, clientY: place.top + 40, bubbles: true }));
+            return { names: figures.map((f) => f.querySelector("b").textContent), points: figures.map((f) => f.querySelector(".curve").getAttribute("d").split("L").length),
+              lines: figures.map((f) => f.querySelectorAll(".curve").length), passes: figures[0].querySelectorAll(".boundary").length,
+              before, under: figures.map((f) => f.querySelector("figcaption").textContent),
+              labels: figures.map((f) => f.querySelector("svg").getAttribute("aria-label")) };
+            """
+        let found = try found(script, in: page((Samples.text("10.0.13/autoconverge"), "one")))
+        #expect(
+            found["names"]?.array?.compactMap(\.string) == [
+                "Memory left", "Sent and dirtied", "Downtime", "Guest throttled",
+            ])
+        #expect((found["points"]?.array?.first?.int64 ?? 0) > 50)
+        #expect(found["lines"]?.array?[1].int64 == 2)
+        #expect((found["passes"]?.int64 ?? 0) > 10)
+        #expect(found["before"] != found["under"])
+        #expect(found["labels"]?.array?.allSatisfy { $0.string?.contains("samples, from") ?? false } == true)
+    }
+
     @Test("what is written can be read on what is under it", .enabled(if: Browser.isWide, "GODWIT_BROWSER=all runs it"))
     func contrast() throws {
         let script = """

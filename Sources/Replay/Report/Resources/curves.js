@@ -3,29 +3,34 @@ class Curves {
   constructor(lanes, explained, view) {
     Object.assign(this, { lanes, explained, view });
     const s = lanes.samples;
-    const limits = s.limits;
-    const limitAt = (t) => limits.reduce((value, [at, ms]) => (at <= t ? ms : value), null);
+    const limitAt = (t) => s.limits.reduce((value, [at, ms]) => (at <= t ? ms : value), null);
+    const line = (label, values, colour, steps) => ({ label, colour, steps,
+      points: s.t.map((t, i) => [t, values[i], s.record[i]]).filter((p) => p[1] !== null && p[1] !== undefined) });
+    const milliseconds = (v) => v + " ms";
     const kinds = [
-      { name: "Memory left", values: s.remaining, text: bytes, zero: true },
-      { name: "Sent at", values: s.rate, text: rate, zero: true },
-      { name: "Dirtied by the guest at", values: s.dirty, text: rate, zero: true, steps: true },
-      { name: "Guest throttled by", values: s.throttle, text: (v) => v + " %", zero: true, most: 100, steps: true },
-      { name: "Downtime limit", values: s.t.map(limitAt), text: (v) => v + " ms", zero: true, steps: true },
-      { name: "Downtime expected", values: s.expected, text: (v) => v + " ms", zero: true, steps: true },
+      { name: "Memory left", text: bytes, lines: [line("left", s.remaining, "var(--accent)")], isAlways: true },
+      { name: "Sent and dirtied", text: rate, lines: [line("sent", s.rate, "var(--accent)"), line("dirtied", s.dirty, "var(--c-switch)", true)] },
+      { name: "Downtime", text: milliseconds,
+        lines: [line("expected", s.expected, "var(--accent)", true), line("limit", s.t.map(limitAt), "var(--c-switch)", true)] },
+      { name: "Guest throttled", text: (v) => v + " %", most: 100, lines: [line("by", s.throttle, "var(--accent)", true)] },
     ];
-    this.kinds = kinds.map((kind) => ({ ...kind, points: s.t.map((t, i) => [t, kind.values[i], s.record[i]]).filter((p) => p[1] !== null && p[1] !== undefined) }))
-      .filter((kind) => kind.points.length > 1 && (kind.name === "Memory left" || kind.points.some((p) => p[1] > 0)));
-    this.figures = this.kinds.map((kind, index) => this.figure(kind, index));
+    this.kinds = kinds.map((kind) => ({ ...kind, lines: kind.lines.filter((one) => one.points.length > 1 && (kind.isAlways || one.points.some((p) => p[1] > 0))) }))
+      .filter((kind) => kind.lines.length);
+    this.figures = this.kinds.map((kind) => this.figure(kind));
     this.element = h("div", { class: "curves" }, this.figures.map((f) => f.element));
   }
 
-  figure(kind, index) {
-    const peak = kind.points.reduce((a, b) => (b[1] > a[1] ? b : a)), last = kind.points.at(-1);
-    const text = `${kind.name}: ${kind.points.length} samples, from ${kind.text(kind.points[0][1])} to ${kind.text(last[1])}, at most ${kind.text(peak[1])}`;
+  figure(kind) {
+    const peak = (one) => one.points.reduce((most, p) => Math.max(most, p[1]), -Infinity);
+    const text = `${kind.name}: ` + kind.lines.map((one) =>
+      `${one.label}, ${one.points.length} samples, from ${kind.text(one.points[0][1])} to ${kind.text(one.points.at(-1)[1])}, at most ${kind.text(peak(one))}`).join("; ");
     const svg = g("svg", { role: "img", "aria-label": text });
-    const now = h("span", { class: "now" }, "at most " + kind.text(peak[1]));
-    const figure = { kind, svg, now, rest: now.textContent };
-    figure.element = h("figure", { class: "card" }, h("figcaption", {}, h("b", {}, kind.name), now), svg);
+    const values = kind.lines.map((one) => h("span", { class: "now" }));
+    const figure = { kind, svg, values, lines: kind.lines };
+    figure.rest = () => values.forEach((node, i) => { node.textContent = `${kind.lines.length > 1 ? kind.lines[i].label + " " : ""}at most ${kind.text(peak(kind.lines[i]))}`; });
+    figure.rest();
+    figure.element = h("figure", { class: "card" }, h("figcaption", {}, h("b", {}, kind.name), h("span", { class: "keys" }, kind.lines.map((one, i) =>
+      h("span", { class: "key" }, kind.lines.length > 1 && h("span", { class: "swatch", style: `background:${one.colour};height:3px;width:14px` }), values[i])))), svg);
     svg.addEventListener("pointermove", (event) => this.hover(event, svg));
     svg.addEventListener("pointerleave", () => this.leave());
     svg.addEventListener("click", () => figure.near && showRecord(figure.near[2]));
@@ -40,9 +45,15 @@ class Curves {
     const left = 62, height = 150, width = total - left - 6, top = 12, base = height - 22;
     const { from, to } = this.view, start = this.lanes.start;
     const x = (t) => left + ((t - from) / (to - from)) * width;
-    const shown = kind.points.filter(([t]) => t >= from && t <= to);
-    const values = (shown.length ? shown : kind.points).map((p) => p[1]);
-    const most = kind.most ?? Math.max(...values.slice(0, 100000), 1) * 1.06;
+    let most = kind.most ?? 0;
+    if (!kind.most) {
+      const inSight = (p) => p[0] >= from && p[0] <= to;
+      for (const isAll of [false, true]) {
+        for (const one of kind.lines) for (const p of one.points) if ((isAll || inSight(p)) && p[1] > most) most = p[1];
+        if (most > 0) break;
+      }
+      most = Math.max(most, 1) * 1.08;
+    }
     const y = (value) => base - (value / most) * (base - top);
     svg.setAttribute("viewBox", `0 0 ${total} ${height}`);
     svg.setAttribute("height", height);
@@ -57,17 +68,19 @@ class Curves {
     const plot = g("g", { "clip-path": `url(#${clip})` });
     // Of more passes than can be told apart none is marked.
     const passes = this.explained.iterations.map((pass) => ({ ...pass, at: x(pass.from.t * 1e6) })).filter(({ at }) => at >= left && at <= left + width);
-    for (const pass of passes.length > width / 9 ? [] : passes) {
-      const at = pass.at;
-      plot.append(g("line", { class: "boundary", x1: at, x2: at, y1: top, y2: base }, g("title", {}, `pass ${pass.iteration} begins`)));
-    }
+    for (const pass of passes.length > width / 9 ? [] : passes)
+      plot.append(g("line", { class: "boundary", x1: pass.at, x2: pass.at, y1: top, y2: base }, g("title", {}, `pass ${pass.iteration} begins`)));
     for (const pause of this.explained.pauses) {
       const a = x(pause.from.t * 1e6), b = pause.to ? x(pause.to.t * 1e6) : left + width;
       plot.append(g("rect", { class: "pause", x: a, y: top, width: Math.max(b - a, 1.5), height: base - top }));
     }
-    const path = this.path(kind, x, y, width);
-    plot.append(g("path", { class: "area", d: path.line + `L${path.end} ${base}L${path.begin} ${base}Z` }), g("path", { class: "curve", d: path.line }));
-    if (shown.length && shown.length <= 60) for (const [t, value] of shown) plot.append(g("circle", { class: "sample", cx: x(t), cy: y(value), r: 2 }));
+    kind.lines.forEach((one, i) => {
+      const path = this.path(one, x, y, width);
+      if (i === 0) plot.append(g("path", { class: "area", d: path.line + `L${path.end} ${base}L${path.begin} ${base}Z` }));
+      plot.append(g("path", { class: "curve", style: `stroke:${one.colour}${i ? ";stroke-dasharray:5 3" : ""}`, d: path.line }));
+      const shown = one.points.filter(([t]) => t >= from && t <= to);
+      if (i === 0 && shown.length <= 60) for (const [t, value] of shown) plot.append(g("circle", { class: "sample", cx: x(t), cy: y(value), r: 2 }));
+    });
     figure.cursor = g("line", { class: "cursor", y1: top, y2: base, visibility: "hidden" });
     plot.append(figure.cursor);
     parts.push(plot, g("line", { class: "wire", x1: left, x2: left + width, y1: base, y2: base }));
@@ -85,42 +98,40 @@ class Curves {
     return ticks(0, most, 3).filter((v) => Number.isInteger(v));
   }
 
-  // At most two points for each pixel: the first and the extreme one.
-  path(kind, x, y, width) {
-    const points = kind.points, stride = Math.max(1, Math.floor(points.length / (width * 4)));
-    let line = "", begin = null, end = null, before = null;
+  // Some points for each pixel are enough.
+  path(one, x, y, width) {
+    const points = one.points, stride = Math.max(1, Math.floor(points.length / (width * 4)));
+    let line = "", begin = null, end = null;
     for (let i = 0; i < points.length; i += stride) {
-      const px = x(points[i][0]), py = y(points[i][1]);
-      if (px < -4000) { before = [px, py]; continue; }
-      if (px > width + 4000) { line += line ? `L${px.toFixed(1)} ${py.toFixed(1)}` : ""; end = px; break; }
-      if (begin === null) {
-        if (before) { line = `M${before[0].toFixed(1)} ${before[1].toFixed(1)}`; begin = before[0]; }
-        else { begin = px; }
-      }
-      if (kind.steps && line) line += `H${px.toFixed(1)}`;
-      line += `${line ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`;
+      // Far outside a number of pixels may be too large to draw.
+      const px = Math.min(Math.max(x(points[i][0]), -9000), 9000), py = y(points[i][1]);
+      if (begin === null) { line = `M${px.toFixed(1)} ${py.toFixed(1)}`; begin = px; }
+      else line += one.steps ? `H${px.toFixed(1)}V${py.toFixed(1)}` : `L${px.toFixed(1)} ${py.toFixed(1)}`;
       end = px;
     }
     return { line: line || "M0 0", begin: begin ?? 0, end: end ?? 0 };
   }
 
   hover(event, svg) {
-    const box = svg.getBoundingClientRect(), one = this.figures.find((f) => f.svg === svg);
+    const box = svg.getBoundingClientRect(), here = this.figures.find((f) => f.svg === svg);
     const at = ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
-    const t = this.view.from + ((at - one.left) / one.width) * (this.view.to - this.view.from);
+    const t = this.view.from + ((at - here.left) / here.width) * (this.view.to - this.view.from);
+    const nearest = (points) => points.reduce((a, b) => (Math.abs(b[0] - t) < Math.abs(a[0] - t) ? b : a));
     for (const figure of this.figures) {
-      const near = figure.kind.points.reduce((a, b) => (Math.abs(b[0] - t) < Math.abs(a[0] - t) ? b : a));
-      figure.near = near;
-      figure.now.textContent = `${figure.kind.text(near[1])} at ${offset(near[0], this.lanes.start)}`;
-      figure.cursor.setAttribute("x1", figure.x(near[0]));
-      figure.cursor.setAttribute("x2", figure.x(near[0]));
+      figure.near = nearest(figure.lines[0].points);
+      figure.lines.forEach((one, i) => {
+        const near = nearest(one.points);
+        figure.values[i].textContent = `${one.label} ${figure.kind.text(near[1])}` + (i === figure.lines.length - 1 ? ` at ${offset(near[0], this.lanes.start)}` : "");
+      });
+      figure.cursor.setAttribute("x1", figure.x(figure.near[0]));
+      figure.cursor.setAttribute("x2", figure.x(figure.near[0]));
       figure.cursor.setAttribute("visibility", "visible");
     }
   }
 
   leave() {
     for (const figure of this.figures) {
-      figure.now.textContent = figure.rest;
+      figure.rest();
       figure.cursor?.setAttribute("visibility", "hidden");
     }
   }
