@@ -15,7 +15,8 @@ class Curves {
       { name: "Guest throttled", text: (v) => v + " %", most: 100, lines: [line("by", s.throttle, "var(--accent)", true)] },
     ];
     this.kinds = kinds.map((kind) => ({ ...kind, lines: kind.lines.filter((one) => one.points.length > 1 && (kind.isAlways || one.points.some((p) => p[1] > 0))) }))
-      .filter((kind) => kind.lines.length);
+      .filter((kind) => kind.lines.length)
+      .map((kind) => ({ ...kind, name: (kind.lines.length === 1 && { sent: "Sent", dirtied: "Dirtied by the guest", expected: "Downtime expected", limit: "Downtime limit" }[kind.lines[0].label]) || kind.name }));
     this.figures = this.kinds.map((kind) => this.figure(kind));
     this.element = h("div", { class: "curves" }, this.figures.map((f) => f.element));
   }
