@@ -32,7 +32,7 @@ extension Evidence {
     public var firstFailureSequence: Int? {
         let word = events.earliest(.failing, .failed)?.firstSequence
         let refusal = triggers[opener].flatMap { $0.refusal == nil ? nil : $0.lastSequence }
-        return [word, refusal, otherSideFailure].compactMap(\.self).min()
+        return [word, refusal, failureElsewhere].compactMap(\.self).min()
     }
 
     /// Whether somebody's cancel left for QEMU before anything had gone wrong. An error after that is the cancel's

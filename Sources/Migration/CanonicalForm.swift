@@ -77,7 +77,7 @@ extension Evidence: CanonicalForm {
         triggers.collectSequences(into: &sequences)
         events.collectSequences(into: &sequences)
         words.first?.collectSequences(into: &sequences)
-        if let otherSideFailure { sequences.append(otherSideFailure) }
+        if let failureElsewhere { sequences.append(failureElsewhere) }
     }
 
     /// Keeps only what rules read.

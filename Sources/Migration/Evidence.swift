@@ -47,8 +47,8 @@ public struct Evidence: Hashable, Sendable {
     public internal(set) var processEnd: ProcessEnd?
     /// QEMU's version, from its greeting.
     public internal(set) var version: QEMUVersion?
-    /// The first sign of failure on the other side, where whoever sees both has told.
-    public internal(set) var otherSideFailure: Int?
+    /// The first failure that this QEMU does not show itself: the other side's, or that the attempt was given up.
+    public internal(set) var failureElsewhere: Int?
     /// Where this side is in post-copy.
     public internal(set) var postcopy = PostcopyState.off
     /// The number of the attempt: 0 before anything was opened, one more for every command that opens one. `migrate`
@@ -120,7 +120,20 @@ public struct Evidence: Hashable, Sendable {
 
     /// The other side showed a failure: a cancel after that is not the cause of it.
     public mutating func note(otherSideFailed sequence: Int) {
-        otherSideFailure = min(otherSideFailure ?? sequence, sequence)
+        failureElsewhere = min(failureElsewhere ?? sequence, sequence)
+    }
+
+    /// The first sign that nothing comes of the attempt on this side any more, which makes it fail on the other one.
+    public var lossSequence: Int? { events.earliest(.failed, .processEnded)?.firstSequence }
+
+    /// A wait ran out and the attempt is given up for it, as an error: a cancel after that is not the cause of it, nor is
+    /// one by which the controller itself ends the migration.
+    public mutating func note(givenUp sequence: Int) { note(otherSideFailed: sequence) }
+
+    /// What the other side shows. Every driver that sees both sides tells it after each observation of the other one, so
+    /// that all of them name a failure and a cancel alike; records of both sides have to be numbered together.
+    public mutating func note(otherSide: Evidence) {
+        if let sequence = otherSide.lossSequence { note(otherSideFailed: sequence) }
     }
 
     /// A bounded wait ran out.
@@ -282,7 +295,7 @@ public struct Evidence: Hashable, Sendable {
         if errorDescription != nil { errorDescription = "" }
         if processEnd != nil { processEnd = .gone }
         version = nil
-        otherSideFailure = ranks[otherSideFailure]
+        failureElsewhere = ranks[failureElsewhere]
         epoch = epoch.canonicalCount
         stale = []
         staleCount = 0

@@ -90,7 +90,7 @@ extension Evidence {
         words = []
         sample = nil
         errorDescription = nil
-        otherSideFailure = nil
+        failureElsewhere = nil
         postcopy = .off
         isWordInDoubt = false
         isOpenerCutOff = false

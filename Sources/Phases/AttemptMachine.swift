@@ -42,7 +42,9 @@ public struct AttemptMachine: Hashable, Sendable {
         var work = Work(sequence: sequence, time: time)
         switch input {
         case .fact(.source, let fact): work.add(source.observe(fact, sequence: sequence, at: time))
-        case .fact(.destination, let fact): work.add(destination.observe(fact, sequence: sequence, at: time))
+        case .fact(.destination, let fact):
+            work.add(destination.observe(fact, sequence: sequence, at: time))
+            source.note(destination: destination.evidence)
         case .sent(.source, let command):
             source.sent(command, origin: .controller, sequence: sequence, at: time)
         case .sent(.destination, let command):
@@ -71,7 +73,9 @@ public struct AttemptMachine: Hashable, Sendable {
     mutating func notice(_ input: Input, sequence: Int, at time: Instant) {
         switch input {
         case .fact(.source, let fact): _ = source.observe(fact, sequence: sequence, at: time)
-        case .fact(.destination, let fact): _ = destination.observe(fact, sequence: sequence, at: time)
+        case .fact(.destination, let fact):
+            _ = destination.observe(fact, sequence: sequence, at: time)
+            source.note(destination: destination.evidence)
         case .sent(.source, let command):
             source.sent(command, origin: .controller, sequence: sequence, at: time)
         case .sent(.destination, let command):
@@ -134,7 +138,7 @@ public struct AttemptMachine: Hashable, Sendable {
             work.insert(enter(step, cookie))
         case .cancel(let origin):
             work.insert(source.cancel(origin: origin, sequence: work.sequence, at: work.time))
-        case .abort: work.insert(source.abort())
+        case .abort: work.insert(source.abort(sequence: work.sequence))
         case .hold(let origin): work.insert(source.hold(origin: origin, sequence: work.sequence, at: work.time))
         case .release(.source): work.insert(source.release())
         case .release(.destination): work.insert(destination.release())

@@ -124,7 +124,7 @@ public struct SideParty: Hashable, Sendable {
         case _ where catchingUp?.keep(message) != nil: return []
         case .ask(let request, let origin):
             return ask(message, request, origin, sequence: sequence, at: time)
-        case .abort: return once(message) ? take(source?.abort() ?? [], sequence) : []
+        case .abort: return once(message) ? take(source?.abort(sequence: sequence) ?? [], sequence) : []
         case .release: return take((source?.release() ?? []) + (destination?.release() ?? []), sequence)
         case .allowHandOver: return take(source?.allowHandOver() ?? [], sequence)
         case .stopAtOnce: return take(source?.stopAtOnce() ?? [], sequence)

@@ -63,10 +63,17 @@ extension SourceMachine {
         return commands.isEmpty ? finishCleaning(cleaning.error) : commands.map { core.send($0) }
     }
 
-    /// Time enters as an observation: that QEMU had its time to tidy up.
+    /// Time enters as an observation: that QEMU had its time to tidy up, or to do what it was told.
     mutating func note(timeout deadline: Deadline, sequence: Int, at time: Instant) {
-        guard deadline == .grace || deadline == .cleanup else { return }
-        core.evidence.note(timeout: deadline.rawValue, sequence: sequence, at: time)
+        if deadline.isGivingUp {
+            switch state {
+            case .configuring where evidence.triggers.wasSent(.migrate), .migrating:
+                core.evidence.note(givenUp: sequence)
+            default: break
+            }
+        } else if deadline == .grace || deadline == .cleanup {
+            core.evidence.note(timeout: deadline.rawValue, sequence: sequence, at: time)
+        }
     }
 
     mutating func finishCleaning(_ error: StepError) -> [Effect] {

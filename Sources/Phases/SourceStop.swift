@@ -37,7 +37,15 @@ extension SourceMachine {
     }
 
     /// The other side cannot go on. Not a cancel: QEMU shall report an error, so that the outcome is told as one.
-    public mutating func abort() -> [Effect] { abort("the destination could not go on") }
+    ///
+    /// - Parameter sequence: The record in which it was told: a cancel after that is not the cause of what follows.
+    public mutating func abort(sequence: Int) -> [Effect] {
+        core.evidence.note(otherSideFailed: sequence)
+        return abort("the destination could not go on")
+    }
+
+    /// What the other side shows, where both are seen.
+    mutating func note(destination: Evidence) { core.evidence.note(otherSide: destination) }
 
     private var cancelRefusal: String? {
         if case .postcopy = evidence.stage {

@@ -156,6 +156,16 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case destinationPeer = "destination-peer"
 }
 
+extension Deadline {
+    /// Whether an attempt that is under way is given up, as an error, when it runs out.
+    public var isGivingUp: Bool {
+        switch self {
+        case .start, .switchover, .handOver, .destinationMonitor: true
+        default: false
+        }
+    }
+}
+
 /// How long each wait may take, in milliseconds.
 public struct DeadlineTable: Hashable, Sendable {
     /// The waits; a missing one takes ten seconds.

@@ -90,10 +90,9 @@ struct ObservedAttempt {
         source.errorDescription ?? destination.errorDescription ?? source.triggers[.migrate]?.refusal
     }
 
-    /// Whether the destination shows a failure right now.
-    var hasDestinationFailed: Bool {
-        let events = destination.events
-        return events.has(.failed) || events.has(.failing) || events.has(.processEnded)
-            || (destination.monitor == .lost && seen.contains(.destination))
+    /// Whether the destination's connection is gone in a recording of somebody who may not watch its process: then it
+    /// has most likely died.
+    func isDestinationOutOfSight(_ isProcessWatched: Bool) -> Bool {
+        !isProcessWatched && destination.monitor == .lost && seen.contains(.destination)
     }
 }

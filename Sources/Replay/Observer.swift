@@ -77,6 +77,9 @@ public struct Observer {
         case .surrendered: observe(.note("the guest was given away"), .source)
         case .kill(let value): observe(.note("kill \(value.text())"), side)
         case .timeout(let name):
+            if isOurs, Deadline(rawValue: name)?.isGivingUp ?? false, attempts[current].isUnderWay {
+                attempts[current].source.note(givenUp: order)
+            }
             // Of looks there can be hundreds, and what is looked at is told.
             if !Deadline.isLook(named: name) { observe(.note("the wait '\(name)' ran out"), side) }
         case .peer(let word): observe(.note("peer \(word)"), side)
@@ -121,6 +124,7 @@ public struct Observer {
     /// Notes what a record shows of one side in one attempt, and moves the inferred phases.
     mutating func note(_ fact: Fact, _ side: Side, in attempt: Int) {
         attempts[attempt][side].note(fact, sequence: order, at: now)
+        if side == .destination { attempts[attempt].source.note(otherSide: attempts[attempt].destination) }
         moves += attempts[attempt].inference.observed(fact, of: side)
     }
 

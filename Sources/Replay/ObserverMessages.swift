@@ -54,7 +54,9 @@ extension Observer {
             return command == .yank
         }
         let isCancel = command == .migrateCancel || attempts[current].source.triggers[.cancel]?.state == .requested
-        if isCancel, !attempts[current].source.triggers.wasSent(.cancel), attempts[current].hasDestinationFailed {
+        if isCancel, !attempts[current].source.triggers.wasSent(.cancel),
+            attempts[current].isDestinationOutOfSight(isOurs)
+        {
             attempts[current].source.note(otherSideFailed: order - 1)
         }
         return true
