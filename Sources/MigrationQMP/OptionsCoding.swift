@@ -125,7 +125,8 @@ extension AttemptResult {
     /// The value of a `result` record.
     public var json: JSONValue {
         var object: JSONObject = [
-            "outcome": .string(word.rawValue), "guest": .string(place.rawValue), "cancel": .string(cancel.rawValue),
+            "outcome": .string(word.rawValue), "why": .string(verdict.rawValue), "guest": .string(place.rawValue),
+            "cancel": .string(cancel.rawValue),
         ]
         if let isRunning { object["running"] = .bool(isRunning) }
         if let error { object["error"] = .string(error) }

@@ -41,7 +41,7 @@ extension Mutant {
                 guard case .coordinator(.message(.source, .answer(.perform, .done, _))) = input else { return done }
                 return done + [
                     .coordinator(.publish(PublishedStatus(word: .completed))),
-                    .coordinator(.finished(AttemptResult(word: .completed, place: .destination))),
+                    .coordinator(.finished(AttemptResult(verdict: .arrived))),
                 ]
             }),
         Mutant(

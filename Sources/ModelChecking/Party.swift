@@ -135,6 +135,6 @@ struct Mutant: Sendable {
 extension AttemptResult {
     var withoutTexts: AttemptResult {
         AttemptResult(
-            word: word, place: place, isRunning: isRunning, error: error.map { _ in "" }, problems: [], cancel: cancel)
+            verdict: verdict, isRunning: isRunning, error: error.map { _ in "" }, problems: [], cancel: cancel)
     }
 }

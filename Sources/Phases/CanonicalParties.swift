@@ -116,6 +116,10 @@ extension CoordinatorParty: CanonicalForm {
         if result != nil {
             result?.problems = coordinator.problems
             if result?.error != nil { result?.error = "" }
+            // Which of the verdicts of one word it was is told and then read by nobody.
+            if let word = result?.word, let first = Verdict.allCases.first(where: { $0.word == word }) {
+                result?.verdict = first
+            }
         }
         ledger.emptyTexts()
     }

@@ -152,7 +152,7 @@ public struct Coordinator: Hashable, Sendable {
         switch (step, result) {
         case (.begin, .done(let cookie)), (.dumpXML, .done(let cookie)):
             if cancelOrigin != nil, !postcopy.isResume {
-                return [.release(.source)] + end(.cancelled, source, destination)
+                return [.release(.source)] + end(.notBegunByCancel, source, destination)
             }
             if options.mode == .direct { return performDirectly(cookie) }
             state = .preparing
@@ -178,7 +178,7 @@ public struct Coordinator: Hashable, Sendable {
             if postcopy.isResume { return recoveryFailed(why) + judge(source: source, destination: destination) }
             error = why
             if source.gone != nil { return [.release(.source)] + end(nowhere(source), source, destination) }
-            return [.release(.source)] + end(cancelOrigin == nil ? .failed : .cancelled, source, destination)
+            return [.release(.source)] + end(cancelOrigin == nil ? .notBegun : .notBegunByCancel, source, destination)
         case (.perform, .done(let cookie)):
             isPerforming = false
             performed = cookie
@@ -208,7 +208,7 @@ public struct Coordinator: Hashable, Sendable {
             isFinishing = false
             if state == .interrupted { return unattendedFinished(source, destination) }
             guard source.gone == nil, options.protocolVersion == .v3 else {
-                return end(.completed, source, destination)
+                return end(.arrivedWithoutSource, source, destination)
             }
             if postcopy.isEntered, source.completed == nil {
                 state = .completing
@@ -220,11 +220,12 @@ public struct Coordinator: Hashable, Sendable {
             if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
             error = why
             if postcopy.isEntered, why.kind != .unproven { return postcopyEnded(why, source, destination) }
-            if why.kind == .unproven { return undecided(why.description, source, destination) }
+            if why.kind == .unproven { return undecided(.finishUnproven, why.description, source, destination) }
             let isWholeHere = destination.completed != nil || source.completed != nil && destination.ended == nil
             // Protocol 2 has ended the source by now, seen or not.
             if source.gone != nil || options.protocolVersion == .v2, isWholeHere, destination.gone == nil {
                 return undecided(
+                    .onlyCopyWaits,
                     "\(why.description); the source's QEMU is gone, the destination holds the only copy of the guest",
                     source, destination)
             }
@@ -235,19 +236,19 @@ public struct Coordinator: Hashable, Sendable {
             let merged = cookie.statistics ?? statistics
             statistics = merged
             if options.mode == .direct { problems.append(Self.unverified) }
-            return end(state == .resuming ? word(of: error) : .completed, source, destination)
+            return end(state == .resuming ? stays(.continued) : confirmedVerdict, source, destination)
         case (.confirm, .failed(let why)):
             if state == .confirming {
                 problems.append(why.description)
                 if options.mode == .direct { problems.append(Self.unverified) }
-                return end(.completed, source, destination)
+                return end(options.mode == .direct ? .sentUnwatched : .arrivedWithLeftover, source, destination)
             }
             if source.gone != nil { return end(nowhere(source), source, destination) }
             if source.isRunning == true {
                 problems.append(why.description)
-                return end(word(of: error), source, destination)
+                return end(stays(.runsUnconfirmed), source, destination)
             }
-            return undecided(why.description, source, destination)
+            return undecided(.confirmUnproven, why.description, source, destination)
         case (.abandon, .done):
             abandonment = .done
             return settle(source, destination)
@@ -287,11 +288,12 @@ public struct Coordinator: Hashable, Sendable {
             // The source is not ended any more if it was not told to yet.
             guard destination.ran != nil || source.gone != nil else {
                 return undecided(
+                    .endedUnseen,
                     "the destination's QEMU is gone and was never seen to run the guest; if the source's QEMU still exists "
                         + "it holds all of it, and `cont` there goes on with it", source, destination)
             }
             problems.append(Self.backToTheSource)
-            return end(.lost, source, destination)
+            return end(.endedThere, source, destination)
         case .unwinding: return settle(source, destination)
         default: return []
         }
@@ -343,7 +345,7 @@ public struct Coordinator: Hashable, Sendable {
         return abandon() + [.abort]
     }
 
-    func nowhere(_ source: SideReport) -> PublishedWord { source.guestShutdown == nil ? .lost : .ended }
+    func nowhere(_ source: SideReport) -> Verdict { source.guestShutdown == nil ? .sourceGone : .guestShutDown }
 
     mutating func abandon() -> [CoordinatorAction] {
         guard abandonment == .notCalled else { return [] }
@@ -363,16 +365,16 @@ public struct Coordinator: Hashable, Sendable {
             // The source runs by QEMU's own doing and the destination was never told to: one copy runs.
             if source.isRunning == true, destination.ran == nil, destination.runSent == nil {
                 problems.append(why.description)
-                return end(word(of: error), source, destination)
+                return end(stays(.runsUnrefused), source, destination)
             }
             if destination.gone != nil, destination.ran != nil, source.isRunning != true {
                 problems.append(Self.backToTheSource)
-                return end(.lost, source, destination)
+                return end(.endedThere, source, destination)
             }
-            return undecided(why.description, source, destination)
+            return undecided(.abandonUnproven, why.description, source, destination)
         }
         if error?.kind == .unproven, source.isRunning != true {
-            return undecided(error?.description ?? "", source, destination)
+            return undecided(.performUnproven, error?.description ?? "", source, destination)
         }
         if needsConfirm, !isResumeTried {
             isResumeTried = true
@@ -387,19 +389,26 @@ public struct Coordinator: Hashable, Sendable {
             state = .resuming
             return [.call(.confirm, Cookie(attempt: options.attempt))]
         }
-        return [.release(.source)] + end(word(of: error), source, destination)
+        return [.release(.source)] + end(stays(.stayed), source, destination)
     }
 
     /// Whether the Confirm that was called last is one of a success.
     public var isConfirmOfSuccess: Bool { state == .confirming }
 
-    func word(of error: StepError?) -> PublishedWord {
+    /// A verdict about a guest that is on the source: because of the error, or because of the cancel.
+    func stays(_ verdict: Verdict) -> Verdict {
         switch error?.kind {
-        case .cancelled: .cancelled
+        case .cancelled: verdict.byCancel
         // Neither came first as far as anybody can tell.
-        case .unproven where cancelOrigin != nil && !isFailureFirst: .cancelled
-        default: .failed
+        case .unproven where cancelOrigin != nil && !isFailureFirst: verdict.byCancel
+        default: verdict
         }
+    }
+
+    /// What a Confirm of a success ends with.
+    private var confirmedVerdict: Verdict {
+        if options.isOffline { return .definitionMoved }
+        return options.mode == .direct ? .sentUnwatched : .arrived
     }
 
     /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end comes before both.
@@ -413,29 +422,24 @@ public struct Coordinator: Hashable, Sendable {
         return StepError(.failed, "\(why.description) (the destination: \(text))")
     }
 
+    /// - Parameter why: What a person has to find out.
     mutating func undecided(
-        _ why: String, _ source: SideReport, _ destination: SideReport
+        _ verdict: Verdict, _ why: String, _ source: SideReport, _ destination: SideReport
     ) -> [CoordinatorAction] {
         problems.append(why)
-        return end(.undecided, source, destination)
+        return end(verdict, source, destination)
     }
 
-    mutating func end(
-        _ word: PublishedWord, _ source: SideReport, _ destination: SideReport
-    ) -> [CoordinatorAction] {
+    /// The one way to an end.
+    mutating func end(_ verdict: Verdict, _ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         state = .done
-        var place = GuestPlace.unknown
+        let word = verdict.word
         var isRunning: Bool?
-        switch word {
-        case .completed:
-            place = .destination
-            isRunning = options.isOffline ? false : destination.isRunning
-        case .failed, .cancelled:
-            place = .source
-            // What was last seen of it before its monitor was lost is nothing to vouch for.
-            isRunning = error?.kind == .unproven ? nil : source.isRunningNow
-        case .lost, .ended: place = .nowhere
-        default: break
+        switch verdict.place {
+        case .destination: isRunning = options.isOffline ? false : destination.isRunning
+        // What was last seen of it before its monitor was lost is nothing to vouch for.
+        case .source: isRunning = error?.kind == .unproven ? nil : source.isRunningNow
+        case .nowhere, .unknown: break
         }
         var cancel = CancelOutcome.none
         if cancelOrigin != nil {
@@ -452,7 +456,7 @@ public struct Coordinator: Hashable, Sendable {
             .effect(
                 .finished(
                     AttemptResult(
-                        word: word, place: place, isRunning: isRunning,
+                        verdict: verdict, isRunning: isRunning,
                         error: word == .completed ? nil : error?.description, problems: problems, cancel: cancel,
                         statistics: statistics, ownGapMicroseconds: nil, pauseMicroseconds: nil))),
         ]

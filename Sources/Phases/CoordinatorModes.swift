@@ -34,12 +34,13 @@ extension Coordinator {
     ) -> [CoordinatorAction] {
         error = why
         let isOnlyHere = source.isRunning == true || source.wasRunning == false && source.ended != nil
-        if source.gone != nil, source.guestShutdown != nil { return end(.ended, source, destination) }
-        if source.gone != nil, source.stopped == nil { return end(.lost, source, destination) }
+        if source.gone != nil, source.guestShutdown != nil { return end(.guestShutDown, source, destination) }
+        if source.gone != nil, source.stopped == nil { return end(.sourceGone, source, destination) }
         if isOnlyHere, why.kind != .unproven, why.kind != .gone {
-            return [.release(.source)] + end(word(of: error), source, destination)
+            return [.release(.source)] + end(stays(.neverLeft), source, destination)
         }
         return undecided(
+            .leftUnwatched,
             "\(why.description); nobody watches the destination: find out whether it runs the guest before the source "
                 + "is continued", source, destination)
     }

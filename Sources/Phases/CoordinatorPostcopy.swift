@@ -54,6 +54,7 @@ extension Coordinator {
         if performed != nil, isAway(source), source.isRunning == true { return runsTwice(source, destination) }
         if postcopy.isSourceLost, state == .finishing, destination.completed == nil {
             return undecided(
+                .sourceUnreachable,
                 "the source's QEMU cannot be reached, and has memory that the guest on the destination still needs; find out "
                     + "whether it lives, and interrupt the post-copy on both sides if it does", source, destination)
         }
@@ -105,6 +106,7 @@ extension Coordinator {
             // Whole, and out of reach: what a person can make of that is more than nothing.
             return waits
                 + undecided(
+                    .wholeOnSource,
                     "\(why) before it was seen to run the guest: the source's QEMU holds all of it as it was before, but "
                         + "refuses to continue it after post-copy; save its memory before it is ended", source,
                     destination)
@@ -113,7 +115,7 @@ extension Coordinator {
             state = .unwinding
             return waits + abandon() + settle(source, destination)
         }
-        return waits + end(.lost, source, destination)
+        return waits + end(.lostInPostcopy, source, destination)
     }
 
     /// Finish ended other than by success, after the guest was in post-copy.
@@ -124,6 +126,7 @@ extension Coordinator {
             // Both were done: it is as after a pre-copy.
             if source.gone != nil, destination.gone == nil {
                 return undecided(
+                    .onlyCopyWaits,
                     "\(why.description); the destination holds the only copy of the guest", source, destination)
             }
             state = .unwinding
@@ -138,7 +141,7 @@ extension Coordinator {
             "the source's QEMU ran the guest again after it was given away; it was stopped at once: find out which copy "
             + "wrote to the disks last"
         error = StepError(.unproven, why)
-        return [.stopSource] + undecided(why, source, destination)
+        return [.stopSource] + undecided(.runsTwice, why, source, destination)
     }
 
     // MARK: Interrupted
@@ -240,7 +243,7 @@ extension Coordinator {
         if !mayHaveRun, destination.gone != nil { return undecidedOrBack(source, destination) }
         guard !mayHaveRun, !postcopy.isFinished else {
             guard destination.gone != nil else { return nil }
-            return end(.lost, source, destination)
+            return end(.endedThere, source, destination)
         }
         if performed == nil, source.gone == nil {
             // The guest was never given away: that comes first.
@@ -262,12 +265,12 @@ extension Coordinator {
 
     mutating func unattendedFinished(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         postcopy.isFinished = true
-        guard source.gone == nil, !postcopy.isConfirmed else { return end(.completed, source, destination) }
+        guard source.gone == nil, !postcopy.isConfirmed else { return end(.arrivedUnattended, source, destination) }
         return []
     }
 
     mutating func unattendedConfirmed(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         postcopy.isConfirmed = true
-        return postcopy.isFinished ? end(.completed, source, destination) : []
+        return postcopy.isFinished ? end(.arrivedUnattended, source, destination) : []
     }
 }

@@ -48,6 +48,7 @@ extension CoordinatorParty {
         if isSourceKnown, let step = statementStep(&work) { return work.actions.append(step) }
         coordinator.error = coordinator.error ?? StepError(.unproven, "the \(silent)'s side cannot be asked")
         work.actions += coordinator.undecided(
+            .sideSilent,
             "the \(silent)'s side cannot be asked where it stands: \(whatToFindOut)", sourceReport, destinationReport)
     }
 

@@ -200,10 +200,8 @@ public enum GuestPlace: String, Hashable, Sendable {
 
 /// The end of an attempt.
 public struct AttemptResult: Hashable, Sendable {
-    /// The last published word.
-    public var word: PublishedWord
-    /// Where the guest is.
-    public var place: GuestPlace
+    /// What it is, and by that the last published word and where the guest is.
+    public var verdict: Verdict
     /// Whether it runs there.
     public var isRunning: Bool?
     /// What went wrong, in words.
@@ -219,14 +217,18 @@ public struct AttemptResult: Hashable, Sendable {
     /// From the guest's stop on the source to its start on the destination, in microseconds, on our clock.
     public var pauseMicroseconds: Int64?
 
+    /// The last published word.
+    public var word: PublishedWord { verdict.word }
+    /// Where the guest is.
+    public var place: GuestPlace { verdict.place }
+
     /// An end.
     public init(
-        word: PublishedWord, place: GuestPlace, isRunning: Bool? = nil, error: String? = nil, problems: [String] = [],
+        verdict: Verdict, isRunning: Bool? = nil, error: String? = nil, problems: [String] = [],
         cancel: CancelOutcome = .none, statistics: CookieStatistics = CookieStatistics(),
         ownGapMicroseconds: Int64? = nil, pauseMicroseconds: Int64? = nil
     ) {
-        self.word = word
-        self.place = place
+        self.verdict = verdict
         self.isRunning = isRunning
         self.error = error
         self.problems = problems

@@ -74,6 +74,12 @@ struct DrivenOutput {
         guard member == record.member, side == record.side else { return false }
         if value == record.value { return true }
         switch member {
+        case "result":
+            // Earlier recordings tell the end without the verdict that it follows from.
+            guard record.value["why"] == nil else { return false }
+            var without = value.object ?? [:]
+            without["why"] = nil
+            return .object(without) == record.value
         // How a QEMU was killed is the driver's affair.
         case "kill": return true
         case "send":

@@ -21,9 +21,9 @@ struct CommandOutcomeTests {
         #expect(CommandOutcome(word, hasProblems: hasProblems) == status)
     }
 
-    private func result(_ word: PublishedWord, place: GuestPlace, running: Bool?) -> AttemptResult {
+    private func result(_ verdict: Verdict, running: Bool?) -> AttemptResult {
         AttemptResult(
-            word: word, place: place, isRunning: running, error: "because", problems: ["a leftover"], cancel: .none,
+            verdict: verdict, isRunning: running, error: "because", problems: ["a leftover"], cancel: .none,
             statistics: CookieStatistics(totalMilliseconds: 1234, downtimeMilliseconds: 5), ownGapMicroseconds: 250,
             pauseMicroseconds: 6000)
     }
@@ -37,7 +37,7 @@ struct CommandOutcomeTests {
     @Test("the last lines say where the guest runs, how long it took and what of it was ours")
     func arrived() {
         #expect(
-            lines(result(.completed, place: .destination, running: true), keepsSource: true) == [
+            lines(result(.arrived, running: true), keepsSource: true) == [
                 "completed: the guest runs on the destination (/d)",
                 "  total 1.2 s, downtime 5.00 ms by QEMU's count, the guest stood still for 6.00 ms, 0.25 ms of "
                     + "it ours",
@@ -48,14 +48,14 @@ struct CommandOutcomeTests {
 
     @Test("a failure says why")
     func failed() {
-        let lines = lines(result(.failed, place: .source, running: false))
+        let lines = lines(result(.stayed, running: false))
         #expect(lines.first == "failed: the guest is paused on the source (/s)")
         #expect(lines.contains("  why: because"))
     }
 
     @Test("undecided says what to find out and where the journal is")
     func undecided() {
-        let text = lines(result(.undecided, place: .unknown, running: nil)).joined(separator: "\n")
+        let text = lines(result(.abandonUnproven, running: nil)).joined(separator: "\n")
         #expect(text.contains("never let both run"))
         #expect(text.contains("/j.qmptrace"))
     }

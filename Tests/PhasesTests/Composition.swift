@@ -54,6 +54,8 @@ struct Composition {
     private(set) var sends: [(side: Side, command: Command)] = []
     private(set) var published: [PublishedStatus] = []
     private(set) var results: [AttemptResult] = []
+    /// What each of them was held against.
+    private(set) var verdictChecks: [VerdictCheck] = []
     private(set) var phases: [PhaseMove] = []
     private(set) var inputs = 0
     private var conditions: [(Happening, (Composition) -> Bool)] = []
@@ -352,10 +354,26 @@ struct Composition {
         case .arm(let deadline, let milliseconds):
             armed[Wait(party: .coordinator, deadline: deadline)] = now + Int64(milliseconds) * 1000
         case .disarm(let deadline): armed[Wait(party: .coordinator, deadline: deadline)] = nil
-        case .finished(let result): results.append(result)
+        case .finished(let result):
+            results.append(result)
+            checkVerdict(result.verdict)
         case .refused: break
         }
         return true
+    }
+
+    /// The verdict does not go past what the rules say without a reason.
+    private mutating func checkVerdict(_ verdict: Verdict) {
+        guard let coordinator else { return }
+        let check = VerdictCheck(
+            verdict, source: coordinator.source?.report ?? Evidence(side: .source).report,
+            destination: coordinator.destination?.report ?? Evidence(side: .destination).report,
+            context: JointContext(
+                isPausedIntended: options.isPausedIntended,
+                wasPausedOnTheWay: coordinator.source?.wasPausedOnTheWay ?? false),
+            last: nil)
+        verdictChecks.append(check)
+        check.problems.forEach { violate("I9: \($0)") }
     }
 
     private mutating func send(_ letter: Letter) {

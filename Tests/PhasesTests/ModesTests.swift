@@ -13,13 +13,7 @@ import Testing
         let options = ScriptedDriver.options(change)
         var driver = ScriptedDriver(script, options: options, faults: faults)
         if options.mode == .direct {
-            driver.changePair { pair in
-                // Started with an address to listen on and without `-S`.
-                pair.destination.isListening = true
-                pair.destination.hasResources = true
-                pair.destination.isConnected = false
-                pair.pending[.init(side: .destination, kind: 0)] = []
-            }
+            driver.changePair { $0.startDirect() }
         }
         for (fault, condition) in befalling { driver.befall(fault, when: condition) }
         driver.run()

@@ -98,6 +98,8 @@ struct ScriptedDriver {
     private(set) var lastEffects: [Effect] = []
     /// The input that ended it.
     private(set) var endedAt = 0
+    /// What it was held against.
+    private(set) var verdictCheck: VerdictCheck?
     private var tick: Int?
     private var conditions: [(fault: Fault, condition: (ScriptedDriver) -> Bool)] = []
 
@@ -285,9 +287,10 @@ struct ScriptedDriver {
                 let result = locks.perform(action, on: side)
                 pair.pending[.init(side: side, kind: 3), default: []].append(.lease(side, result))
             case .publish(let status, _): published.append(status)
-            case .finished:
+            case .finished(let result):
                 isFinished = true
                 endedAt = inputs
+                checkVerdict(result.verdict)
             case .call, .accepted, .answer, .refused, .phase, .persist: break
             }
         }
@@ -365,6 +368,22 @@ struct ScriptedDriver {
             }
         default: break
         }
+    }
+
+    /// The verdict rests on what it says.
+    private mutating func checkVerdict(_ verdict: Verdict) {
+        let (source, destination) = (machine.source.evidence, machine.destination.evidence)
+        let last = log.last { if case .answer = $0 { true } else { false } }
+        var answer: (Step, StepResult)?
+        if case .answer(let step, let result)? = last { answer = (step, result) }
+        var check = VerdictCheck(
+            verdict, source: source.report, destination: options.mode == .direct ? nil : destination.report,
+            context: JointContext(
+                isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: machine.source.wasPausedOnTheWay),
+            last: answer)
+        check.found = verdict.row.because.filter { $0.isFound(source, destination) }
+        verdictCheck = check
+        check.problems.forEach { violate("I9: \($0)") }
     }
 
     /// What is told at the end is the truth.

@@ -1,4 +1,5 @@
 import Migration
+import Phases
 
 /// The tables of what is asked and seen.
 extension ProgramTable {
@@ -119,6 +120,20 @@ extension ProgramTable {
                     .list(rule.because.map(\.description)),
                 ]
             })
+        let verdicts = TableSection(
+            name: "verdicts",
+            title:
+                "What the coordinator ends with (evidence: any of it; rules' ends: other ones that the rules may name then)",
+            columns: ["verdict", "word", "last answer", "when", "evidence", "rules' ends", "why it counts"],
+            rows: Verdict.allCases.map { verdict in
+                let row = verdict.row
+                return [
+                    .text(verdict.rawValue), .text(verdict.word.rawValue), .list(row.answers.map(\.description)),
+                    .text(row.name), .list(row.because.map(\.description)), .list(row.overrules.map(\.rawValue)),
+                    .text(row.reason),
+                ]
+            },
+            sentences: ["why it counts"])
         let grammar = TableSection(
             name: "grammar", title: "Which word may follow which", columns: ["word", "an end", "then"],
             rows: PublishedWord.allCases.map { word in
@@ -145,7 +160,7 @@ extension ProgramTable {
             }
         }
         return ProgramTable(
-            name: .rules, version: PublishedRules.version, sections: [words, grammar, advance],
+            name: .rules, version: PublishedRules.version, sections: [words, verdicts, grammar, advance],
             graph: TableGraph(
                 title: "\(Name.rules.rawValue), version \(PublishedRules.version)", nodes: nodes, edges: edges))
     }
