@@ -56,6 +56,13 @@ case_ completed-paused 0 '' '' --paused --keep-source
 case_ cancelled 11 "$copying" 'kill -INT $pid' --bandwidth 64KiB
 case_ cancelled-timeout 11 '' '' --bandwidth 64KiB --timeout 700ms
 case_ completed-paused-by-timeout 0 '' '' --bandwidth 256KiB --downtime-limit 1ms --timeout 700ms --timeout-action pause-guest
+recorded() { while ! grep -q -e "$1" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done; }
+source_pid='$(cat "$lab/source.pid")' destination_pid='$(cat "$lab/destination.pid")'
+# A cancel and the destination's death, in both orders, before the source's QEMU has said anything of either.
+case_ failed-before-cancel 10 "$copying" "kill -STOP $source_pid; kill -KILL $destination_pid; recorded '\"process\"'; kill -INT \$pid
+    recorded '\"do\":\"cancel\"'; kill -CONT $source_pid" --bandwidth 64KiB
+case_ cancelled-before-failure 11 "$copying" "kill -STOP $source_pid; kill -INT \$pid; recorded '\"do\":\"cancel\"'
+    kill -KILL $destination_pid; recorded '\"process\"'; kill -CONT $source_pid" --bandwidth 64KiB
 case_ failed-destination-killed 10 "$copying" 'kill -KILL $(cat "$lab/destination.pid")' --bandwidth 64KiB
 case_ lost-source-killed 15 "$copying" 'kill -KILL $(cat "$lab/source.pid")' --bandwidth 64KiB
 # A boot sector that waits for a second by the BIOS clock and then powers the machine off by ACPI.

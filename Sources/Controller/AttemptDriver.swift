@@ -226,6 +226,7 @@ final class AttemptDriver {
             journal.record("call", step.side, step.callJSON(cookie), at: journal.now)
         case .accepted(let step): journal.record("answer", step.side, step.acceptedJSON, at: journal.now)
         case .refused(let request, let why):
+            journal.record("answer", nil, request.refusedJSON(why), at: journal.now)
             told.append(.notice("\(request.rawValue) is not carried out: \(why)", at: journal.now))
         case .answer(let step, let result):
             journal.record("answer", step.side, step.answerJSON(result), at: journal.now)
@@ -245,12 +246,13 @@ final class AttemptDriver {
         case .kill(let side):
             if isFlushDue { flush() }
             kill(side)
-        case .lease(let side, _):
+        case .lease(let side, let action):
             // Nobody can ask for one here yet; whoever does all the same must not go on without.
             let time = journal.now
-            let why = "this controller has no lock manager"
-            let sequence = journal.record("mark", side, .string(why), at: time)
-            enqueue(.lease(side, .refused(why)), sequence: sequence, at: time)
+            let result = LeaseResult.refused("this controller has no lock manager")
+            journal.record("lease", side, action.json, at: time)
+            let sequence = journal.record("lease", side, result.json, at: time)
+            enqueue(.lease(side, result), sequence: sequence, at: time)
         case .finished(let result):
             journal.record("result", nil, result.json, at: journal.now)
             finish(result)

@@ -120,13 +120,13 @@ extension JSONValue {
 }
 
 extension LeaseState {
-    fileprivate var json: JSONValue {
+    var json: JSONValue {
         var object: JSONObject = ["driver": .string(driver)]
         object["state"] = state.map { .string($0) }
         return .object(object)
     }
 
-    fileprivate init(json: JSONValue, path: String) throws(DocumentError) {
+    init(json: JSONValue, path: String) throws(DocumentError) {
         let reader = try DocumentReader(json, path: path)
         self.init(driver: try reader.string("driver"), state: try reader.optionalString("state"))
     }

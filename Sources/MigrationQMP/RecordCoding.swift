@@ -54,6 +54,13 @@ extension Step {
     }
 }
 
+extension Request {
+    /// The value of an `answer` record: the request is not carried out, and why.
+    public func refusedJSON(_ why: String) -> JSONValue {
+        ["request": .string(rawValue), "refused": .string(why)]
+    }
+}
+
 extension JournalRecord {
     /// The side it concerns, `nil` for both; the record's member name and its value.
     public var record: (side: Side?, member: StaticString, value: JSONValue) {
@@ -79,6 +86,8 @@ extension JournalRecord {
             return (step.side, "answer", .object(answer))
         case .requested(let request, let origin):
             return (nil, "request", ["do": .string(request.rawValue), "origin": .string(origin.rawValue)])
+        case .released(let side, let state): return (side, "saved", ["lease": state.json])
+        case .interfered(let isPaused): return (.source, "saved", ["paused-on-the-way": .bool(isPaused)])
         }
     }
 }
@@ -144,7 +153,16 @@ extension JournalRecord {
             else { return nil }
             self = .requested(request, origin)
         case "saved":
-            guard let side, let record = Self(saved: value, side: side) else { return nil }
+            guard let side else { return nil }
+            if let lease = value["lease"] {
+                self = .released(side, try LeaseState(json: lease, path: "saved.lease"))
+                return
+            }
+            if let isPaused = value["paused-on-the-way"]?.bool {
+                self = .interfered(isPaused: isPaused)
+                return
+            }
+            guard let record = Self(saved: value, side: side) else { return nil }
             self = record
         case "call":
             guard let step = value["step"]?.string.flatMap(Step.init(rawValue:)), let cookie = value["cookie"] else {

@@ -156,12 +156,15 @@ public struct AttemptMachine: Hashable, Sendable {
 
     mutating func enter(_ step: Step, _ cookie: Cookie) -> [Effect] {
         switch step {
-        case .dumpXML, .begin: source.begin(cookie)
-        case .perform: source.perform(cookie)
-        case .confirm: source.confirm(isSuccess: coordinator.isConfirmOfSuccess)
-        case .prepare: destination.prepare(cookie)
-        case .finish: destination.finish(cookie)
-        case .abandon: destination.abandon()
+        case .dumpXML, .begin: return source.begin(cookie)
+        case .perform: return source.perform(cookie)
+        case .confirm:
+            var cookie = cookie
+            cookie.isSuccess = coordinator.isConfirmOfSuccess
+            return source.confirm(cookie)
+        case .prepare: return destination.prepare(cookie)
+        case .finish: return destination.finish(cookie)
+        case .abandon: return destination.abandon()
         }
     }
 

@@ -122,6 +122,10 @@ public struct CookieCheck: Hashable, Sendable {
         for part in cookie.parts where !CookieTable.isExpected(part, into: step) {
             throw CookieError(.unexpectedPart, part.rawValue, "has no business in \(step.rawValue)")
         }
+        if step == .confirm, cookie.isSuccess == nil {
+            // Taking it for either would end the only copy of the guest, or run a second one.
+            throw CookieError(.missingPart, "success", "Confirm has to be told whether the guest has arrived")
+        }
         try checkIdentity(cookie, into: step, by: reader)
         try checkLease(cookie, into: step, by: reader)
         try checkStorage(cookie, by: reader)

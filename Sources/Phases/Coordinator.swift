@@ -72,6 +72,7 @@ public struct Coordinator: Hashable, Sendable {
         switch request {
         case .migrate:
             guard state == .idle else { return [] }
+            if let end = excluded() { return end }
             if options.isPostcopyResume {
                 state = .interrupted
                 return recover()
@@ -106,6 +107,14 @@ public struct Coordinator: Hashable, Sendable {
             return [.continueSwitchover]
         case .destinationNeverRan, .destinationRan: return []
         }
+    }
+
+    /// Wishes that exclude one another end the attempt before anything is asked of anybody.
+    private mutating func excluded() -> [CoordinatorAction]? {
+        let broken = Exclusions.broken(by: MigrationWish(options))
+        guard !broken.isEmpty else { return nil }
+        error = StepError(.refused, broken.map(\.message).joined(separator: "; "))
+        return end(.excluded, Evidence(side: .source).report, Evidence(side: .destination).report)
     }
 
     private mutating func begin() -> [CoordinatorAction] {
@@ -156,11 +165,11 @@ public struct Coordinator: Hashable, Sendable {
             }
             if options.mode == .direct { return performDirectly(cookie) }
             state = .preparing
-            return [.call(.prepare, cookie)]
+            return [call(.prepare, cookie)]
         case (.prepare, .done(let cookie)):
             if postcopy.isResume {
                 state = .performing
-                return [.call(.perform, cookie)]
+                return [call(.perform, cookie)]
             }
             prepared = cookie
             if options.isOffline { return finishOffline(cookie) }
@@ -173,7 +182,7 @@ public struct Coordinator: Hashable, Sendable {
             isPerforming = true
             let wait: [CoordinatorAction] =
                 options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
-            return wait + [.call(.perform, cookie)]
+            return wait + [call(.perform, cookie)]
         case (.dumpXML, .failed(let why)), (.begin, .failed(let why)), (.prepare, .failed(let why)):
             if postcopy.isResume { return recoveryFailed(why) + judge(source: source, destination: destination) }
             error = why
@@ -194,6 +203,13 @@ public struct Coordinator: Hashable, Sendable {
             isPerforming = false
             if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
             if options.mode == .direct { return unperformedDirectly(why, source, destination) }
+            if postcopy.isEntered, why.kind == .refused {
+                // Nothing was changed, and ending the destination would destroy what is nowhere else.
+                if postcopy.isResume {
+                    return recoveryFailed(why) + judge(source: source, destination: destination)
+                }
+                return undecided(.stepRefused, why.description, source, destination)
+            }
             if options.protocolVersion == .v2, source.completed != nil {
                 // The guest has left; only what is left of it could not be ended.
                 problems.append(why.description)
@@ -219,6 +235,14 @@ public struct Coordinator: Hashable, Sendable {
             isFinishing = false
             if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
             error = why
+            if postcopy.isEntered, why.kind == .refused, destination.gone == nil, destination.ended == nil,
+                abandonment == .notCalled
+            {
+                return undecided(
+                    .stepRefused,
+                    "\(why.description); find out whether the guest runs on the destination: both QEMUs were left as they are",
+                    source, destination)
+            }
             if postcopy.isEntered, why.kind != .unproven { return postcopyEnded(why, source, destination) }
             if why.kind == .unproven { return undecided(.finishUnproven, why.description, source, destination) }
             let isWholeHere = destination.completed != nil || source.completed != nil && destination.ended == nil
@@ -306,6 +330,9 @@ public struct Coordinator: Hashable, Sendable {
 
     // MARK: Ways to an end
 
+    /// A step with what it takes of a cookie: the rest is not echoed.
+    func call(_ step: Step, _ cookie: Cookie) -> CoordinatorAction { .call(step, cookie.sparing(step)) }
+
     mutating func confirm() -> [CoordinatorAction] {
         state = .confirming
         return [.effect(.disarm(.completion)), .call(.confirm, Cookie(attempt: options.attempt))]
@@ -320,7 +347,7 @@ public struct Coordinator: Hashable, Sendable {
         // A guest that powered itself off arrives like that, and QEMU refuses to run it.
         finish.isRunIntended =
             ran && !options.isPausedIntended && !wasPausedOnTheWay && source.guestShutdown == nil
-        return [.call(.finish, finish)]
+        return [call(.finish, finish)]
     }
 
     /// Whether somebody paused the guest while it was copied; then it arrives paused.

@@ -22,7 +22,7 @@ extension Coordinator {
         isPerforming = true
         let wait: [CoordinatorAction] =
             options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
-        return wait + [.call(.perform, cookie)]
+        return wait + [call(.perform, cookie)]
     }
 
     /// The guest has left for a destination that runs it by itself: what is left here is ended.
@@ -58,6 +58,6 @@ extension Coordinator {
         isFinishing = true
         var cookie = cookie
         cookie.isRunIntended = false
-        return [.call(.finish, cookie)]
+        return [call(.finish, cookie)]
     }
 }

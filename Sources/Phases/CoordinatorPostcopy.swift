@@ -250,7 +250,7 @@ extension Coordinator {
             postcopy.isResume = false
             state = .performing
             isPerforming = true
-            return [.call(.perform, prepared ?? Cookie(attempt: options.attempt))]
+            return [call(.perform, prepared ?? Cookie(attempt: options.attempt))]
         }
         return finish(source, carrying: performed ?? Cookie(attempt: options.attempt))
     }

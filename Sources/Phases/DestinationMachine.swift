@@ -85,11 +85,7 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Prepare: hold the job, compare, listen.
     public mutating func prepare(_ cookie: Cookie) -> [Effect] {
-        do throws(CookieError) {
-            try CookieCheck().check(cookie, into: .prepare, by: options.cookieReader)
-        } catch {
-            return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
-        }
+        if let error = core.refusal(of: cookie, into: .prepare, options) { return [.answer(.prepare, .failed(error))] }
         if case .interrupted(let earlier) = state { return prepareResume(cookie.carrying(earlier)) }
         guard case .idle = state else {
             return [.answer(.prepare, .failed(StepError(.refused, "this attempt was prepared already, or refused")))]
@@ -168,6 +164,7 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// Finish: wait until the guest is loaded, then run it.
     public mutating func finish(_ cookie: Cookie) -> [Effect] {
+        if let error = core.refusal(of: cookie, into: .finish, options) { return [.answer(.finish, .failed(error))] }
         if isInterrupted { return finishResume(cookie) }
         guard case .prepared(let prepared) = state else {
             return [.answer(.finish, .failed(StepError(.refused, "Finish without Prepare, or after Abandon")))]
@@ -447,7 +444,7 @@ public struct DestinationMachine: Hashable, Sendable {
             return [.disarm(.prepare), .disarm(.destinationMonitor)] + core.finishJob()
                 + (recovering == .prepared ? [] : [.answer(.prepare, .failed(error))])
         case .idle, .prepared, .interrupted, .done:
-            return [.disarm(.destinationMonitor)] + core.finishJob()
+            return [.disarm(.destinationMonitor)] + core.domainDied()
         }
     }
 

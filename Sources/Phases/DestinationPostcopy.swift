@@ -120,6 +120,9 @@ extension DestinationMachine {
         guard evidence.monitor == .connected else {
             return [.answer(.prepare, .failed(StepError(.failed, "the destination's monitor is lost")))]
         }
+        if let error = core.refusal(ofResumeBy: .prepare, owner: "prepare", options) {
+            return [.answer(.prepare, .failed(error))]
+        }
         switch core.enter(.prepareResume, owner: "prepare") {
         case .failure(let error): return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
@@ -181,6 +184,9 @@ extension DestinationMachine {
         case .interrupted(let earlier) where evidence.stage == .completed: kept = earlier
         default:
             return [.answer(.finish, .failed(StepError(.interrupted, "the post-copy is interrupted here")))]
+        }
+        if let error = core.refusal(ofResumeBy: .finish, owner: "finish", options) {
+            return [.answer(.finish, .failed(error))]
         }
         switch core.enter(.finishResume, owner: "finish") {
         case .failure(let error): return [.answer(.finish, .failed(StepError(.refused, error.description)))]

@@ -9,7 +9,7 @@ extension DestinationMachine {
         guard ledger.intents.contains(.listen) else { return }
         hasListened = true
         recoveries = ledger.recoveries
-        core.lease.receive(ledger.calls[.prepare]?.lease, isFresh: false)
+        core.lease.receive(ledger.lease ?? ledger.calls[.prepare]?.lease, isFresh: false)
         core.evidence.note(
             sent: .migrateIncoming(uri: options.uri, exitOnError: nil), origin: .controller, sequence: sequence,
             at: time)
@@ -38,6 +38,7 @@ extension DestinationMachine {
             return state == .done ? core.finishJob() : processEnded()
         case .refuse: return abandon()
         case .listen:
+            core.job.setNets()
             state = .prepared(prepared)
             return progress()
         case .arrive:

@@ -136,6 +136,12 @@ public struct JobMachine: Hashable, Sendable {
         self.active?.nets = SafetyNet(after: active.phase, on: side)
     }
 
+    /// A restart has decided that the job is kept with nobody inside: the nets of its phase are set up as after `continue`.
+    public mutating func setNets() {
+        guard let active, active.owner == nil else { return }
+        self.active?.nets = SafetyNet(after: active.phase, on: side)
+    }
+
     /// Ends the job.
     public mutating func finish() throws(JobError) {
         _ = try owned("finish")

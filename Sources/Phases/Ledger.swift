@@ -35,6 +35,11 @@ public struct Ledger: Hashable, Sendable {
     /// The attempts that will never run here.
     public private(set) var refused: Set<String> = []
 
+    /// Whether somebody else paused the guest while it was copied.
+    public private(set) var wasPausedOnTheWay = false
+    /// What the lock manager said last when it got the guest's leases back.
+    public private(set) var lease: LeaseState?
+
     /// What Prepare was answered with before a recovery.
     private var kept: Cookie?
 
@@ -87,7 +92,9 @@ public struct Ledger: Hashable, Sendable {
             requests[request] = requests[request] ?? origin
             // The refusal that a person overrules is no answer any more.
             if request == .destinationNeverRan { answers[.abandon] = nil }
-        case .saved, .began, .intent, .phase, .called, .answered: break
+        case .released(side, let state): lease = state
+        case .interfered(let isPaused) where side == .source: wasPausedOnTheWay = isPaused
+        case .saved, .began, .intent, .phase, .called, .answered, .released, .interfered: break
         }
     }
 
@@ -112,6 +119,8 @@ public struct Ledger: Hashable, Sendable {
         self.attempt = attempt
         recoveries = 0
         kept = nil
+        lease = nil
+        wasPausedOnTheWay = false
         phase = .none
         capabilities = []
         parameters = []

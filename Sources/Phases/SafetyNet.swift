@@ -158,14 +158,14 @@ public enum NetTable {
             [.stayPaused, .askPeer, .tellPerson],
             libvirt: "confirm3_cancelled and the job finished; the guest is left paused with a warning in the log"),
         row(
-            .connectionClosed, .source, .perform3Done, .postcopy, to: .postcopyFailed, .continued,
-            [.markPostcopyFailed]),
+            .connectionClosed, .source, .perform3Done, .postcopy, to: nil, .continued, [.stayPaused, .askPeer],
+            libvirt: "postcopy_failed; here the memory goes on its way, and what breaks it marks it"),
         row(
             .connectionClosed, .source, .beginResume, .always, to: .postcopyFailed, .continued,
             [.markPostcopyFailed]),
         row(
-            .connectionClosed, .source, .performResume, .always, to: .postcopyFailed, .continued,
-            [.markPostcopyFailed]),
+            .connectionClosed, .source, .performResume, .always, to: nil, .continued, [.stayPaused, .askPeer],
+            libvirt: "postcopy_failed; here the memory goes on its way, and what breaks it marks it"),
         row(
             .connectionClosed, .destination, .prepare, .incomplete, to: Phase.none, .discarded, [.refuse, .endQEMU],
             libvirt: "the QEMU is killed; a late Finish finds no domain"),

@@ -134,6 +134,43 @@ struct SideCore: Hashable, Sendable {
         return commands
     }
 
+    /// Why a step cannot be entered with a cookie; `nil` if it can. Nothing was changed then.
+    func refusal(of cookie: Cookie, into step: Step, _ options: MigrateOptions) -> StepError? {
+        switch step {
+        case .prepare, .perform, .finish, .confirm: break
+        // What begins or refuses an attempt takes nothing of another step's.
+        case .dumpXML, .begin, .abandon: return nil
+        }
+        do throws(CookieError) {
+            try CookieCheck().check(cookie, into: step, by: options.cookieReader)
+            return nil
+        } catch {
+            return StepError(.refused, "\(step.rawValue): \(error.description)")
+        }
+    }
+
+    /// Why a step of a post-copy recovery cannot be entered; `nil` if it can.
+    func refusal(ofResumeBy step: Step, owner: String, _ options: MigrateOptions) -> StepError? {
+        let isBroken = job.phase >= .postcopyFailed || evidence.stage == .postcopy(.paused)
+        let standing: PostcopyStanding =
+            switch (side, isBroken) {
+            case (.source, true): .pausedFailed
+            case (.source, false): hasSeenPostcopy ? .paused : .none
+            case (.destination, true): .runningFailed
+            case (.destination, false): hasSeenPostcopy ? .running : .none
+            }
+        let call = ResumeCall(
+            step: step, caller: owner, allowsPostcopy: options.postcopy != nil || options.isPostcopyResume,
+            hasChangeProtection: options.hasChangeProtection, isPeerToPeer: options.mode.isHeldThroughout,
+            standing: standing)
+        do throws(JobError) {
+            try job.checkResume(call)
+            return nil
+        } catch {
+            return StepError(.refused, error.description)
+        }
+    }
+
     /// Runs a transition of the job whose order this code itself decides; a refusal is an answer, never a trap.
     mutating func enter(_ phase: Phase, owner: String, starting job: Job? = nil) -> Result<Effect, JobError> {
         do throws(JobError) {
@@ -154,6 +191,15 @@ struct SideCore: Hashable, Sendable {
         guard job.job != nil else { return [] }
         do throws(JobError) { try job.finish() } catch { job.discard() }
         return [.phase(PhaseMove(side: side, from: phase, to: .none, owner: nil))]
+    }
+
+    /// The domain died. With nobody inside, the net below the job says what becomes of it.
+    mutating func domainDied() -> [Effect] {
+        let isComplete = evidence.stage == .completed
+        guard let outcome = job.caught(.domainDied, isPostcopy: hasSeenPostcopy, isComplete: isComplete),
+            let move = try? job.take(outcome, owner: "domain-died")
+        else { return finishJob() }
+        return [.phase(move)]
     }
 
     /// Leaves the call with the job kept. Where one call holds it throughout, that call goes on.

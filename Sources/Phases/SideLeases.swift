@@ -19,11 +19,20 @@ extension SideCore {
     }
 }
 
+extension SideCore {
+    /// The lock manager answered. The state of leases that were given back goes on record before anything follows from it.
+    mutating func leaseAnswered(_ result: LeaseResult) -> [Effect] {
+        let asked = lease.pending
+        lease.answered(result)
+        guard asked == .release, case .released(let state) = result else { return [.disarm(leaseDeadline)] }
+        return [.disarm(leaseDeadline), .persist(.released(side, state))]
+    }
+}
+
 extension SourceMachine {
     /// The lock manager answered.
     public mutating func leaseAnswered(_ result: LeaseResult) -> [Effect] {
-        core.lease.answered(result)
-        return [.disarm(.sourceLease)] + goOnWithLeases()
+        core.leaseAnswered(result) + goOnWithLeases()
     }
 
     /// It did not.
@@ -97,8 +106,7 @@ extension Stage {
 extension DestinationMachine {
     /// The lock manager answered.
     public mutating func leaseAnswered(_ result: LeaseResult) -> [Effect] {
-        core.lease.answered(result)
-        return [.disarm(.destinationLease)] + goOnWithLeases()
+        core.leaseAnswered(result) + goOnWithLeases()
     }
 
     /// It did not.

@@ -91,7 +91,17 @@ public struct SideParty: Hashable, Sendable {
         case .tick:
             effects = take((source?.tick() ?? []) + (destination?.tick() ?? []), sequence)
         }
-        return effects + news(sequence)
+        return effects + interference() + news(sequence)
+    }
+
+    /// What somebody else did to the guest on the way decides whether it is to run there: that outlives a crash.
+    private mutating func interference() -> [SideEffect] {
+        guard catchingUp == nil, let source, source.wasPausedOnTheWay != ledger.wasPausedOnTheWay,
+            ledger.attempt == options.attempt
+        else { return [] }
+        let record = JournalRecord.interfered(isPaused: source.wasPausedOnTheWay)
+        ledger.note(record)
+        return [.persist(record)]
     }
 
     mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
@@ -198,6 +208,10 @@ public struct SideParty: Hashable, Sendable {
             return refuse(step, "attempt \(attempt) was refused here for ever", sequence)
         }
         if catchingUp?.keep(.call(step, cookie)) != nil { return [.message(.accepted(step))] }
+        if let core = source?.core ?? destination?.core, let error = core.refusal(of: cookie, into: step, options) {
+            // Not on record: it says nothing of the step, which can still be called as it should be.
+            return refuse(step, error.description, sequence)
+        }
         inWork.append(step)
         let record = JournalRecord.called(step, cookie)
         ledger.note(record)
@@ -216,7 +230,7 @@ public struct SideParty: Hashable, Sendable {
         switch step {
         case .begin: source?.begin(cookie) ?? []
         case .perform: source?.perform(cookie) ?? []
-        case .confirm: source?.confirm(isSuccess: cookie.isSuccess ?? false) ?? []
+        case .confirm: source?.confirm(cookie) ?? []
         case .prepare: destination?.prepare(cookie) ?? []
         case .finish: destination?.finish(cookie) ?? []
         case .abandon: destination?.abandon() ?? []

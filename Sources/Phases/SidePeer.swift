@@ -13,16 +13,32 @@ extension SideParty {
     /// The source gives its job back where nothing has moved, goes on with a migration that runs, and stays stopped once the guest is given away. A destination
     /// that is not complete is ended; a complete one, or one in post-copy, stays as it is until somebody asks. The steps of a recovery are given back.
     mutating func peerStaysAway(sequence: Int) -> [SideEffect] {
-        guard !isPeerConnected, catchingUp == nil else { return [] }
-        switch source?.state {
-        case .begun, .recovering(.begun): return take(source?.release() ?? [], sequence)
-        default: break
+        guard !isPeerConnected, catchingUp == nil, let outcome = caught else { return [] }
+        var effects: [Effect] = []
+        for act in outcome.acts {
+            switch act {
+            case .putBack, .markPostcopyFailed: effects += (source?.release() ?? []) + (destination?.release() ?? [])
+            // It ends its QEMU as well.
+            case .refuse: effects += destination?.abandon() ?? []
+            case .endQEMU: break
+            // Who was asked nothing does nothing; as soon as the peer is there again it asks, and a person reads it in the standing.
+            case .stayPaused, .askPeer, .tellPerson, .tellPeer: break
+            }
         }
-        guard let destination else { return [] }
-        if case .recovering(.prepared, _) = destination.state {
-            return take(self.destination?.release() ?? [], sequence)
+        return take(effects, sequence)
+    }
+
+    /// What the net below the job says of a coordinator that stays away.
+    private var caught: NetOutcome? {
+        guard let job = source?.job ?? destination?.job else { return nil }
+        let isPostcopy = (source?.core ?? destination?.core)?.hasSeenPostcopy ?? false
+        let isComplete = destination.map { !$0.isWaitingForPeer } ?? false
+        // The call that holds the job throughout has its caller for a coordinator: without one nobody is inside.
+        guard options.mode.isHeldThroughout, source?.state == .begun else {
+            return job.caught(.connectionClosed, isPostcopy: isPostcopy, isComplete: isComplete)
         }
-        return destination.isWaitingForPeer ? take(self.destination?.abandon() ?? [], sequence) : []
+        return NetTable.outcome(
+            of: .connectionClosed, side, job.phase, isPostcopy: isPostcopy, isComplete: isComplete)
     }
 }
 

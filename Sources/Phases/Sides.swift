@@ -7,7 +7,7 @@ public protocol SourceSide: Sendable {
     /// Migrates until the guest has left or stays.
     mutating func perform(_ cookie: Cookie) -> [Effect]
     /// Ends the left-over QEMU, or goes on here.
-    mutating func confirm(isSuccess: Bool) -> [Effect]
+    mutating func confirm(_ cookie: Cookie) -> [Effect]
 }
 
 /// The destination side's steps.

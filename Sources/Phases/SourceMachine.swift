@@ -85,6 +85,8 @@ public struct SourceMachine: Hashable, Sendable {
     public var job: JobMachine { core.job }
     /// What it is made of.
     public var description: DomainDescription? { core.survey?.description }
+    /// What the lock manager said last of the guest's leases.
+    public var lease: LeaseState? { core.lease.state }
     /// The step that asks what there is.
     var firstStep: Step { options.protocolVersion == .v2 ? .dumpXML : .begin }
     /// The run state when the attempt began.
@@ -188,6 +190,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// Perform: configure, migrate, watch.
     public mutating func perform(_ cookie: Cookie) -> [Effect] {
+        if let error = core.refusal(of: cookie, into: .perform, options) { return [.answer(.perform, .failed(error))] }
         if case .recovering(.begun) = state { return performResume(cookie) }
         if case .interrupted = state { return performUnattended() }
         guard case .begun = state, let uri = cookie.uri, !options.isOffline else {
@@ -238,8 +241,13 @@ public struct SourceMachine: Hashable, Sendable {
         }
     }
 
-    /// Confirm. With `isSuccess` the source's QEMU is ended; otherwise the guest goes on here.
-    public mutating func confirm(isSuccess: Bool) -> [Effect] {
+    /// Confirm. Of a success (`Cookie.isSuccess`) it ends the source's QEMU; otherwise the guest goes on here.
+    public mutating func confirm(_ cookie: Cookie) -> [Effect] {
+        if let error = core.refusal(of: cookie, into: .confirm, options) { return [.answer(.confirm, .failed(error))] }
+        return confirm(isSuccess: cookie.isSuccess ?? false)
+    }
+
+    private mutating func confirm(isSuccess: Bool) -> [Effect] {
         if !isSuccess, isAway { return confirmInterrupted() }
         let isResumed = core.job.phase >= .postcopyFailed
         let wanted: Phase = isSuccess ? isResumed ? .confirmResume : .confirm3 : .confirm3Cancelled
@@ -445,7 +453,7 @@ public struct SourceMachine: Hashable, Sendable {
             return [.disarm(.begin), .disarm(.start), .disarm(.sourceMonitor)] + core.finishJob()
                 + (isAnswered ? [] : [.answer(step, .failed(gone(step.rawValue)))])
         case .idle, .begun, .performed, .unperformed, .interrupted, .done:
-            return [.disarm(.sourceMonitor)] + core.finishJob()
+            return [.disarm(.sourceMonitor)] + core.domainDied()
         }
     }
 

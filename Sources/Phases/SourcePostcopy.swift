@@ -56,13 +56,11 @@ extension SourceMachine {
         }
         guard !stopping.isWanted else { return "the migration is being stopped" }
         return switch (state, evidence.stage) {
-        case (_, .postcopy): "the migration is in post-copy already"
-        case (.begun, _), (.configuring, _): nil
-        case (.migrating, .held), (.migrating, .switchover):
-            "the guest is stopped already and what is left is on its way"
-        case (.migrating, .stopping): "the migration is being stopped"
-        case (.migrating, .completed), (.migrating, .ended), (.migrating, .gone): "the migration is over"
-        case (.migrating, _): nil
+        case (_, .postcopy): evidence.allowed(TriggerKind.startPostcopy).refusal
+        // It is started as soon as it can be.
+        case (.begun, _), (.configuring, _), (.migrating, .starting), (.migrating, .waiting), (.migrating, .copying):
+            nil
+        case (.migrating, _): evidence.allowed(TriggerKind.startPostcopy).refusal
         default: "no memory is being copied"
         }
     }
@@ -236,8 +234,9 @@ extension SourceMachine {
         // A connection that does not come about has nothing that could be interrupted: the recovery is given up.
         case .paused where isReconnecting: return interrupt(because: "the recovery did not connect in time")
         case .reconnecting: return interrupt(because: "the recovery did not connect in time")
-        case .paused: return [.refused(.pausePostcopy, "the post-copy is interrupted already")]
-        case .off, .requested, .device: return [.refused(.pausePostcopy, "the migration is not in post-copy")]
+        case .paused, .off, .requested, .device:
+            let why = evidence.allowed(TriggerKind.pausePostcopy).refusal
+            return [.refused(.pausePostcopy, why ?? "the post-copy cannot be interrupted now")]
         }
     }
 
@@ -249,7 +248,8 @@ extension SourceMachine {
     /// Lets a guest go that is held before the switchover.
     public mutating func continueSwitchover() -> [Effect] {
         guard case .migrating = state, case .held = evidence.stage, !stopping.isWanted else {
-            return [.refused(.continue, "QEMU does not hold the guest before a switchover")]
+            let why = evidence.allowed(TriggerKind.continueSwitchover).refusal
+            return [.refused(.continue, why ?? "the migration is being stopped")]
         }
         isContinued = false
         return progress()

@@ -6,9 +6,14 @@ extension SourceMachine {
     mutating func takeOver(_ ledger: Ledger, sequence: Int, at time: Instant) {
         guard ledger.phase != .none else { return }
         core.job = JobMachine(side: .source, restoring: ledger.phase)
-        if case .done(let cookie)? = ledger.answers[.begin] { core.lease.receive(cookie.lease, isFresh: false) }
+        if let lease = ledger.lease {
+            core.lease.receive(lease, isFresh: false)
+        } else if case .done(let cookie)? = ledger.answers[.begin] {
+            core.lease.receive(cookie.lease, isFresh: false)
+        }
         core.wasInPostcopy = ledger.phase >= .postcopyFailed
         isSurrendered = ledger.isSurrendered(options.attempt)
+        wasPausedOnTheWay = ledger.wasPausedOnTheWay
         guard ledger.intents.contains(.migrate), let uri = ledger.calls[.perform]?.uri else { return }
         core.evidence.note(
             sent: .migrate(uri: uri, resume: false), origin: .controller, sequence: sequence, at: time)

@@ -19,7 +19,11 @@ extension SourceMachine {
         guard evidence.monitor == .connected else {
             return [.answer(.begin, .failed(StepError(.failed, "the source's monitor is lost")))]
         }
-        switch core.enter(.beginResume, owner: options.mode.isHeldThroughout ? "perform" : "begin") {
+        let owner = options.mode.isHeldThroughout ? "perform" : "begin"
+        if let error = core.refusal(ofResumeBy: .begin, owner: owner, options) {
+            return [.answer(.begin, .failed(error))]
+        }
+        switch core.enter(.beginResume, owner: owner) {
         case .failure(let error): return [.answer(.begin, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
             state = .recovering(.asking(cookie))
@@ -31,6 +35,9 @@ extension SourceMachine {
     mutating func performResume(_ cookie: Cookie) -> [Effect] {
         guard let uri = cookie.uri else {
             return [.answer(.perform, .failed(StepError(.refused, "Perform without an address")))]
+        }
+        if let error = core.refusal(ofResumeBy: .perform, owner: "perform", options) {
+            return [.answer(.perform, .failed(error))]
         }
         switch core.enter(.performResume, owner: "perform") {
         case .failure(let error): return [.answer(.perform, .failed(StepError(.refused, error.description)))]

@@ -48,10 +48,8 @@ extension SourceMachine {
     mutating func note(destination: Evidence) { core.evidence.note(otherSide: destination) }
 
     private var cancelRefusal: String? {
-        if case .postcopy = evidence.stage {
-            return "the guest has left the source in post-copy: neither side has all of its memory, and a cancel would "
-                + "destroy it; interrupt it with pause-postcopy and go on with recover instead"
-        }
+        // What holds of every cancel is the permission table's to say.
+        if case .postcopy = evidence.stage { return evidence.allowed(TriggerKind.cancel).refusal }
         guard isBeyondRecall else { return nil }
         return
             "the guest is being handed over to a destination that nobody watches and that runs it by itself: a cancel "

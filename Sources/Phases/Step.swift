@@ -86,6 +86,10 @@ public enum JournalRecord: Hashable, Sendable {
     case answered(Step, StepResult)
     /// Somebody asked something of the attempt.
     case requested(Request, Origin)
+    /// What the lock manager said when it got the guest's leases back: without it nobody takes them again.
+    case released(Side, LeaseState)
+    /// Somebody else paused the guest while it was copied, or continued it after that.
+    case interfered(isPaused: Bool)
 }
 
 /// A bounded wait.

@@ -22,6 +22,8 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
     case definitionMoved = "definition-moved"
 
     // Failed and cancelled: the guest is on the source.
+    /// What was asked for excludes itself.
+    case excluded
     /// Nothing was begun.
     case notBegun = "not-begun"
     /// Cancelled before anything was begun.
@@ -70,6 +72,8 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
     case performUnproven = "perform-unproven"
     /// The source was not seen to continue.
     case confirmUnproven = "confirm-unproven"
+    /// In post-copy a step was refused.
+    case stepRefused = "step-refused"
     /// A side cannot be asked after a restart.
     case sideSilent = "side-silent"
     /// The source runs a guest that was given away.
@@ -87,14 +91,14 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
         case .arrived, .arrivedWithoutSource, .arrivedWithLeftover, .arrivedUnattended, .sentUnwatched,
             .definitionMoved:
             .completed
-        case .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft: .failed
+        case .excluded, .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft: .failed
         case .notBegunByCancel, .stayedByCancel, .continuedByCancel, .runsUnconfirmedByCancel,
             .runsUnrefusedByCancel, .neverLeftByCancel:
             .cancelled
         case .sourceGone, .endedThere, .lostInPostcopy: .lost
         case .guestShutDown: .ended
         case .finishUnproven, .onlyCopyWaits, .endedUnseen, .abandonUnproven, .performUnproven, .confirmUnproven,
-            .sideSilent, .runsTwice, .wholeOnSource, .sourceUnreachable, .leftUnwatched:
+            .stepRefused, .sideSilent, .runsTwice, .wholeOnSource, .sourceUnreachable, .leftUnwatched:
             .undecided
         }
     }

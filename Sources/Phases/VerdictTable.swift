@@ -62,7 +62,7 @@ extension Verdict {
         case .arrived, .arrivedWithoutSource, .arrivedWithLeftover, .arrivedUnattended, .sentUnwatched,
             .definitionMoved:
             arrival
-        case .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft: stay
+        case .excluded, .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft: stay
         case .notBegunByCancel, .stayedByCancel, .continuedByCancel, .runsUnconfirmedByCancel,
             .runsUnrefusedByCancel, .neverLeftByCancel:
             cancel
@@ -102,6 +102,7 @@ extension Verdict {
 
     private var stay: VerdictRow {
         switch self {
+        case .excluded: VerdictRow("what was asked for excludes itself, and nobody was asked anything", [])
         case .notBegun:
             VerdictRow(
                 "a first step was refused or failed, before anything was sent",
@@ -225,6 +226,12 @@ extension Verdict {
                 "the source was to go on with the guest and was not seen to", [.failed(.confirm)],
                 over: [.failed, .cancelled],
                 "the attempt is over as the rules say, but nobody can vouch for the guest: it may stand still")
+        case .stepRefused:
+            VerdictRow(
+                "in post-copy a step was refused before it changed anything: both QEMUs go on as they are",
+                [.failed(.perform, .refused), .failed(.finish, .refused)],
+                [.source(.postcopyActive), .destination(.postcopyActive)], over: [.completed],
+                "the guest may have come whole by itself; the steps that say so were not done")
         case .sideSilent:
             VerdictRow(
                 "after a restart a side cannot be asked where it stands", [],

@@ -58,7 +58,9 @@ struct DrivenOutput {
             self.init("disarm", nil, .string(deadline.rawValue))
         case .kill(let side): self.init("kill", side, [:])
         case .finished(let result): self.init("result", nil, result.json)
-        case .survey, .refused, .lease: return nil
+        case .refused(let request, let why): self.init("answer", nil, request.refusedJSON(why))
+        case .lease(let side, let action): self.init("lease", side, action.json)
+        case .survey: return nil
         }
     }
 

@@ -106,8 +106,8 @@ public struct DrivingReplay {
         case .kill(let value): killed(value, side, record)
         case .restarted, .peer:
             fail(record, "a record of this kind is no part of an attempt that one process drove")
-        case .call, .answer, .arm, .disarm, .intent, .saved, .run, .refused, .surrendered, .lease, .phase, .status,
-            .result:
+        case .lease(let value): leased(value, side, record)
+        case .call, .answer, .arm, .disarm, .intent, .saved, .run, .refused, .surrendered, .phase, .status, .result:
             compare(record)
         case .fds, .mark, .unknown: break
         }
@@ -246,6 +246,20 @@ public struct DrivingReplay {
         if let why = value["failed"]?.string { return feed(.surveyFailed(side, why), record) }
         do throws(DocumentError) {
             feed(.surveyed(side, try Survey(json: value)), record)
+        } catch {
+            fail(record, "\(error)")
+        }
+    }
+
+    /// A lock manager is asked, which is an output, or answers.
+    private mutating func leased(_ value: JSONValue, _ side: Side?, _ record: TraceRecord) {
+        do throws(DocumentError) {
+            guard let result = try LeaseResult(json: value), let side else {
+                compare(record)
+                return
+            }
+            guard settled(before: record) else { return }
+            feed(.lease(side, result), record)
         } catch {
             fail(record, "\(error)")
         }

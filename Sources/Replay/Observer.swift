@@ -281,6 +281,9 @@ public struct Observer {
     }
 
     private mutating func answer(_ value: JSONValue, _ side: Side?) {
+        if let request = value["request"]?.string, let why = value["refused"]?.string {
+            return observe(.note("\(request) is not carried out: \(why)"), side)
+        }
         let step = value["step"]?.string ?? "a step"
         if let error = value["error"] {
             observe(.note("\(step) failed: \(error.string ?? error.text())"), side)

@@ -389,12 +389,29 @@ private let cookie: Cookie = {
         + [
             .surrendered(attempt: "a-1"), .run(attempt: "a-1"), .refused(attempt: "a-1"),
             .requested(.cancel, .operator), .requested(.destinationNeverRan, .operator),
+            .released(.source, LeaseState(driver: "memory", state: "version=2")),
+            .released(.destination, LeaseState(driver: "nop")),
+            .interfered(isPaused: true), .interfered(isPaused: false),
         ]
 
     @Test(arguments: records) func aJournalRecordThereAndBack(record: JournalRecord) throws {
         let (side, member, value) = record.record
         let parsed = try JSONValue(parsing: value.text())
         #expect(try JournalRecord(member: "\(member)", side: side, value: parsed) == record)
+    }
+
+    @Test func leasesThereAndBack() throws {
+        let state = LeaseState(driver: "memory", state: "version=2")
+        let results: [LeaseResult] = [
+            .inquired(state), .released(LeaseState(driver: "nop")), .acquired, .refused("somebody else has them"),
+        ]
+        for result in results { #expect(try LeaseResult(json: try JSONValue(parsing: result.json.text())) == result) }
+        for action in [LeaseAction.inquire, .release, .acquire(nil), .acquire(state)] {
+            #expect(try LeaseResult(json: action.json) == nil, "a question is no answer")
+        }
+        #expect(LeaseAction.acquire(state).json["lease"]?["state"] == "version=2")
+        #expect(throws: DocumentError.self) { try LeaseResult(json: ["gone": true]) }
+        #expect(throws: DocumentError.self) { try LeaseResult(json: ["released": ["state": "1"]]) }
     }
 
     @Test func whatIsNoRecordIsPassedOver() throws {

@@ -64,6 +64,8 @@ import Testing
         func acts(_ driver: ScriptedDriver) -> [Effect] {
             driver.log.filter {
                 switch $0 {
+                // That is about the leases themselves.
+                case .persist(.released): false
                 case .send, .persist, .phase, .kill: true
                 default: false
                 }
@@ -154,5 +156,64 @@ import Testing
         composition.run()
         #expect(composition.results.last?.word == .completed)
         #expect(composition.locks.holder == .destination && composition.locks.violations.isEmpty)
+    }
+}
+
+/// What of an attempt's circumstances outlives a crash of a side.
+@Suite struct RememberedTests {
+    private static let memory = LockManagerKind(driver: "memory", usesState: true)
+    private static let options = ScriptedDriver.options { $0.lockManager = memory }
+
+    /// The state that the lock manager gave with the leases is the one that they are taken again with.
+    @Test func theStateOfReleasedLeases() throws {
+        var composition = Composition(options: Self.options)
+        composition.befall(.crash(.source, returns: true)) { $0.ledgers[.source]?.lease != nil }
+        composition.run()
+        try #require(composition.violations.isEmpty, story(composition))
+        #expect(composition.result?.word == .completed, story(composition))
+        let released = composition.records.compactMap { record in
+            if case .released(.source, let state) = record { state } else { nil as LeaseState? }
+        }
+        #expect(!released.isEmpty)
+
+        var ledger = Ledger(side: .source)
+        let cookie = Cookie(attempt: "a1")
+        ledger.note(.called(.begin, cookie))
+        var told = cookie
+        told.lease = LeaseState(driver: "memory", state: "version=1")
+        ledger.note(.answered(.begin, .done(told)))
+        ledger.note(.phase(PhaseMove(side: .source, from: .none, to: .perform3, owner: nil)))
+        let newer = LeaseState(driver: "memory", state: "version=2")
+        ledger.note(.released(.source, newer))
+        ledger.note(.released(.destination, LeaseState(driver: "memory", state: "version=3")))
+        #expect(ledger.lease == newer)
+        var party = SideParty(restarting: ledger, options: Self.options)
+        _ = party.apply(.restarted, sequence: 1, at: Instant(microseconds: 0))
+        #expect(party.source?.lease == newer)
+        // Another attempt knows nothing of it.
+        ledger.note(.called(.begin, Cookie(attempt: "a2")))
+        #expect(ledger.lease == nil)
+    }
+
+    /// A guest that somebody paused on the way arrives paused, whoever crashed in between.
+    @Test func thatTheGuestWasPausedOnTheWay() throws {
+        var composition = Composition()
+        var isInterfered = false
+        var isLookedAt = false
+        composition.run { composition in composition.pair.source.status == .active }
+        composition.interfere(isRunning: false)
+        while composition.advance() {
+            if !isLookedAt, composition.source?.evidence.events.has(.stopped) ?? false {
+                isLookedAt = true
+                composition.take(.source, .tick)
+            }
+            guard !isInterfered, composition.ledgers[.source]?.wasPausedOnTheWay ?? false else { continue }
+            isInterfered = true
+            composition.befall(.crash(.source, returns: true))
+        }
+        try #require(composition.violations.isEmpty, story(composition))
+        try #require(isInterfered, story(composition))
+        #expect(composition.result?.word == .completed, story(composition))
+        #expect(composition.result?.isRunning == false, story(composition))
     }
 }

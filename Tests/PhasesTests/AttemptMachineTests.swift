@@ -44,7 +44,7 @@ extension Effect {
             case .surrendered: "surrendered"
             case .run: "run"
             case .refused: "refused"
-            case .began, .intent, .phase, .called, .answered, .requested: nil
+            case .began, .intent, .phase, .called, .answered, .requested, .released, .interfered: nil
             }
         case .call(let step, _): "call \(step)"
         case .answer(let step, .done): "answer \(step)"

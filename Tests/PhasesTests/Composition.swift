@@ -63,6 +63,8 @@ struct Composition {
     private var armed: [Wait: Int64] = [:]
     /// The fate of the messages, by their number.
     var fates: [Int: MessageFate] = [:]
+    /// What becomes of the cookies of a step's calls on their way.
+    var spoiling: [Step: (inout Cookie) -> Void] = [:]
     private(set) var messages = 0
     /// What happens before the input of a number.
     var events: [Int: [Happening]] = [:]
@@ -166,6 +168,12 @@ struct Composition {
         take(.request(.migrate, .operator))
         while !condition(self), step() {}
     }
+
+    /// One more turn; false if nothing more happens.
+    mutating func advance() -> Bool { step() }
+
+    /// Somebody else stops or continues the source.
+    mutating func interfere(isRunning: Bool) { pair.interfere(isRunning) }
 
     /// Something happens as soon as something is so.
     mutating func befall(_ happening: Happening, when condition: @escaping (Composition) -> Bool) {
@@ -376,8 +384,13 @@ struct Composition {
         check.problems.forEach { violate("I9: \($0)") }
     }
 
-    private mutating func send(_ letter: Letter) {
+    private mutating func send(_ whole: Letter) {
         messages += 1
+        var letter = whole
+        if case .call(let step, var cookie) = letter.message, let spoil = spoiling[step] {
+            spoil(&cookie)
+            letter.message = .call(step, cookie)
+        }
         let side = letter.from.side ?? letter.to.side
         if let side, isCut.contains(side) { return }
         switch fates[messages] {

@@ -266,10 +266,11 @@ private func outgoing(_ phases: [Phase], isInside: Bool) throws -> JobMachine {
         typealias Row = (Side, Phase, Bool, Bool, NetOutcome?)
         let undecided = NetOutcome(to: nil, after: .continued, acts: [.stayPaused, .askPeer, .tellPerson])
         let broken = NetOutcome(to: .postcopyFailed, after: .continued, acts: [.markPostcopyFailed])
+        let onItsWay = NetOutcome(to: nil, after: .continued, acts: [.stayPaused, .askPeer])
         let rows: [Row] = [
             (.source, .begin3, false, false, NetOutcome(to: .confirm3Cancelled, after: .finished, acts: [.putBack])),
-            (.source, .perform3Done, false, true, undecided), (.source, .perform3Done, true, false, broken),
-            (.source, .beginResume, true, false, broken), (.source, .performResume, true, false, broken),
+            (.source, .perform3Done, false, true, undecided), (.source, .perform3Done, true, false, onItsWay),
+            (.source, .beginResume, true, false, broken), (.source, .performResume, true, false, onItsWay),
             (.source, .postcopyFailed, true, false, nil), (.source, .perform3, false, false, nil),
             (
                 .destination, .prepare, false, false,

@@ -32,11 +32,12 @@ private struct Rows {
     mutating func step(_ step: Step, isSuccess: Bool = true) {
         var cookie = Cookie(attempt: "a1")
         if step == .perform { cookie.uri = "unix:/run/m.sock" }
+        if step == .confirm { cookie.isSuccess = isSuccess }
         let effects: [Effect] =
             switch step {
             case .dumpXML, .begin: source?.begin(cookie) ?? []
             case .perform: source?.perform(cookie) ?? []
-            case .confirm: source?.confirm(isSuccess: isSuccess) ?? []
+            case .confirm: source?.confirm(cookie) ?? []
             case .prepare: destination?.prepare(cookie) ?? []
             case .finish: destination?.finish(cookie) ?? []
             case .abandon: destination?.abandon() ?? []

@@ -87,6 +87,12 @@ import Testing
         Scenario(verdict: .arrivedUnattended) { recoveredBySomebodyElse() },
         Scenario(verdict: .sentUnwatched) { driven { $0.mode = .direct } },
         Scenario(verdict: .definitionMoved) { driven(script { $0.isGuestPaused = true }) { $0.isOffline = true } },
+        Scenario(verdict: .excluded) {
+            driven {
+                $0.postcopy = PostcopyWish()
+                $0.isPausedIntended = true
+            }
+        },
         Scenario(verdict: .notBegun) { driven(script { $0.destinationMemoryBytes = 1 }) },
         Scenario(verdict: .notBegunByCancel) { driven(Script(), [(.request(.cancel), hasCalled(.begin))]) },
         Scenario(verdict: .stayed) { driven(script { $0.failsLoading = true }) },
@@ -202,6 +208,15 @@ import Testing
     // MARK: Attempts of several processes
 
     private static let parties: [Scenario] = [
+        Scenario(verdict: .stepRefused) {
+            var composition = Composition(
+                script { $0.passes = 3 }, options: ScriptedDriver.options { $0.postcopy = PostcopyWish() })
+            composition.spoiling[.finish] = { $0.mandatory = ["of-tomorrow"] }
+            composition.befall(.request(.postcopy)) { $0.source?.evidence.stage == .copying }
+            composition.run()
+            #expect(composition.violations.isEmpty, story(composition))
+            return composition.verdictChecks
+        },
         Scenario(verdict: .sideSilent) {
             var composition = Composition()
             composition.befall(.hostGone(.destination)) { $0.pair.source.status == .active }
@@ -209,7 +224,7 @@ import Testing
             composition.run()
             #expect(composition.violations.isEmpty, story(composition))
             return composition.verdictChecks
-        }
+        },
     ]
 
     static let scenarios = oneProcess + parties
@@ -234,8 +249,8 @@ import Testing
         #expect(!row.overrules.contains(verdict.word))
         #expect(row.overrules.allSatisfy { $0.isEnd })
         #expect(row.overrules.isEmpty == row.reason.isEmpty)
-        // Before any step is answered only somebody who cannot be asked can end it.
-        #expect(row.answers.isEmpty == (verdict == .sideSilent))
+        // Before any step is answered only a wish, or somebody who cannot be asked, can end it.
+        #expect(row.answers.isEmpty == (verdict == .sideSilent || verdict == .excluded))
     }
 
     @Test func namesAreThere() {
@@ -254,7 +269,7 @@ import Testing
                 "definition-moved",
             ],
             .failed: [
-                "not-begun", "stayed", "continued", "runs-unconfirmed", "runs-unrefused", "never-left",
+                "excluded", "not-begun", "stayed", "continued", "runs-unconfirmed", "runs-unrefused", "never-left",
             ],
             .cancelled: [
                 "not-begun-by-cancel", "stayed-by-cancel", "continued-by-cancel", "runs-unconfirmed-by-cancel",
@@ -268,7 +283,8 @@ import Testing
             ],
             .undecided: [
                 "finish-unproven", "only-copy-waits", "ended-unseen", "abandon-unproven", "perform-unproven",
-                "confirm-unproven", "side-silent", "runs-twice", "whole-on-source", "source-unreachable",
+                "confirm-unproven", "step-refused", "side-silent", "runs-twice", "whole-on-source",
+                "source-unreachable",
                 "left-unwatched",
             ],
         ]

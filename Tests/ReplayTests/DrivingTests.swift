@@ -52,6 +52,27 @@ struct DrivingTests {
         #expect(report.json["divergence"] == .null)
     }
 
+    /// Whoever only watches names the end, and what became of a cancel, as the one who drove it.
+    @Test(arguments: names)
+    func watchedAndDrivenAgree(on name: String) throws {
+        let records = try Recording(name).records
+        let results = records.compactMap { record in
+            if case .result(let value) = record.member { value } else { nil as JSONValue? }
+        }
+        let result = try #require(results.last)
+        guard let attempt = try ReplayReport(path: Self.path(name)).attempts.last else {
+            // Nothing was begun, so that there is nothing to watch.
+            let isBegun = records.contains { record in
+                if case .send(let message) = record.member { message["execute"] == "migrate" } else { false }
+            }
+            #expect(!isBegun)
+            #expect(result["outcome"] == "failed")
+            return
+        }
+        #expect(attempt.outcome?.rawValue == result["outcome"]?.string)
+        #expect(attempt.cancel.rawValue == result["cancel"]?.string)
+    }
+
     @Test(arguments: names)
     func aTraceThatStopsInTheMiddleIsDrivenToItsEnd(_ name: String) throws {
         let bytes = Fixtures.bytes(Self.path(name))
