@@ -9,10 +9,11 @@ import QMP
 import QMPTransport
 import Trace
 
-/// Runs one attempt: feeds the machine what comes from both QEMUs, the clock and the user, and carries out its effects. Confined to one event loop.
+/// Runs one attempt: feeds the machine what comes from both QEMUs, the clock and the user, and carries out its effects.
+/// Confined to one event loop.
 ///
-/// Inputs are applied one after the other, in the order in which they were recorded, and nothing is decided here. Effects are carried out in their order; only what
-/// is told to watchers waits until the commands have left.
+/// Inputs are applied one after the other, in the order in which they were recorded, and nothing is decided here.
+/// Effects are carried out in their order; only what is told to watchers waits until the commands have left.
 final class AttemptDriver {
     let eventLoop: any EventLoop
     let journal: Journal
@@ -120,7 +121,8 @@ final class AttemptDriver {
         rehearsal.run(part, machine, sequence: journal.lastSequence, at: journal.now)
     }
 
-    /// When to do so: whenever QEMU is busy with something that takes longer than the rehearsal and nothing is due from us.
+    /// When to do so: whenever QEMU is busy with something that takes longer than the rehearsal and nothing is due from
+    /// us.
     private func rehearse(after input: Input) {
         switch input {
         case .fact(.source, .event(.stop)):
@@ -321,7 +323,8 @@ final class AttemptDriver {
         }
     }
 
-    /// Looks for the end of a process by its pidfd, soon and often: it follows the end of its connection within moments, if at all.
+    /// Looks for the end of a process by its pidfd, soon and often: it follows the end of its connection within
+    /// moments, if at all.
     private func watch(_ side: Side, every milliseconds: Int64 = 1, left: Int = 400) {
         watches[side]?.cancel()
         guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side).identity else { return }
@@ -333,8 +336,8 @@ final class AttemptDriver {
 
     /// Looks at a process now; true if it has ended, which is then told.
     ///
-    /// Done before each message, as nothing orders the two monitors and the pidfds among each other: the source's last word must not make us run a
-    /// guest in a QEMU that was dead before it was said.
+    /// Done before each message, as nothing orders the two monitors and the pidfds among each other: the source's last
+    /// word must not make us run a guest in a QEMU that was dead before it was said.
     @discardableResult
     func notice(endOf side: Side) -> Bool {
         guard hasBegun, !isOver, machine.processEnd(of: side) == nil, monitor(side).identity?.hasEnded == true else {

@@ -17,7 +17,8 @@ public struct MigrationConfiguration: Sendable {
     public var destination: QMPAddress
     /// What the user wants.
     public var options: MigrateOptions
-    /// Where to write the trace. `nil` writes a journal in `stateDirectory`, removed when the attempt ended with nothing left to find out.
+    /// Where to write the trace. `nil` writes a journal in `stateDirectory`, removed when the attempt ended with
+    /// nothing left to find out.
     public var tracePath: String?
     /// Whether an existing file may be replaced by the trace.
     public var replacesTrace = false

@@ -2,7 +2,8 @@ internal import Glibc
 import JSONC
 import Phases
 
-/// What QEMU binaries can do, kept between runs: `query-qmp-schema` is 200 kB and 20 ms, and a binary does not change its mind.
+/// What QEMU binaries can do, kept between runs: `query-qmp-schema` is 200 kB and 20 ms, and a binary does not change
+/// its mind.
 struct FeatureCache: Sendable {
     /// Where the files are; `nil` turns the cache off.
     let directory: String?
@@ -29,7 +30,8 @@ struct FeatureCache: Sendable {
     private func path(_ binary: String) -> String? { directory.map { "\($0)/features-\(binary).json" } }
 }
 
-/// What is known in this attempt about the binaries of both QEMUs, so that two of one binary are asked once. Confined to the event loop.
+/// What is known in this attempt about the binaries of both QEMUs, so that two of one binary are asked once. Confined
+/// to the event loop.
 final class KnownFeatures {
     /// How to come by what a binary can do.
     enum Access {
@@ -54,7 +56,8 @@ final class KnownFeatures {
         return .ask
     }
 
-    /// Calls back at once if the features are known, else when they are; never if the one who asks fails, which fails the attempt.
+    /// Calls back at once if the features are known, else when they are; never if the one who asks fails, which fails
+    /// the attempt.
     func whenKnown(_ binary: String?, _ body: @escaping (QEMUFeatures) -> Void) {
         guard let binary else { return }
         if let features = known[binary] { return body(features) }

@@ -6,9 +6,11 @@ import Phases
 import QMPTransport
 import Trace
 
-/// The journal of an attempt, which is its trace: what came in and what was done about it, in the order in which it was applied.
+/// The journal of an attempt, which is its trace: what came in and what was done about it, in the order in which it was
+/// applied.
 ///
-/// Appending only fills a buffer; `flush` hands it to the kernel in one write. The driver flushes before an act that cannot be undone, and otherwise when nothing waits.
+/// Appending only fills a buffer; `flush` hands it to the kernel in one write. The driver flushes before an act that
+/// cannot be undone, and otherwise when nothing waits.
 final class Journal {
     /// The file.
     let path: String

@@ -6,7 +6,8 @@ import Phases
 import QMP
 import QMPTransport
 
-/// One QEMU as the driver sees it: its connection, who it is, and which command each reply belongs to. Confined to the event loop.
+/// One QEMU as the driver sees it: its connection, who it is, and which command each reply belongs to. Confined to the
+/// event loop.
 final class Monitor: QMPObserver {
     let side: Side
     let address: QMPAddress
@@ -18,7 +19,8 @@ final class Monitor: QMPObserver {
     private var connectionNumber = 0
     private var sequence = 0
     private var time = Instant(microseconds: 0)
-    /// Commands handed to the connection that have not left yet, oldest first; replies and sends are told apart by them.
+    /// Commands handed to the connection that have not left yet, oldest first; replies and sends are told apart by
+    /// them.
     private var unsent: [(token: Int, command: Command?, outOfBand: Bool)] = []
     private var nextToken = 0
     private(set) var isReady = false

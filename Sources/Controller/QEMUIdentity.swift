@@ -4,8 +4,9 @@ import QMPTransport
 
 /// Whether the process behind a monitor is the QEMU that serves it.
 ///
-/// The kernel names whoever called listen(2) on the socket, which a service manager or a relay may have been. Only a process that still holds the
-/// listening socket and whose executable is a QEMU may be watched as the guest's process, or killed.
+/// The kernel names whoever called listen(2) on the socket, which a service manager or a relay may have been. Only a
+/// process that still holds the listening socket and whose executable is a QEMU may be watched as the guest's process,
+/// or killed.
 struct QEMUIdentity: Sendable {
     let peer: QMPPeer?
     /// Why it is not proven that this process is the QEMU; `nil` if it is.
@@ -151,7 +152,8 @@ enum SmallFile {
         return count < 0 ? nil : Array(buffer[..<count])
     }
 
-    /// Writes a file under another name and renames it, so that a reader never sees half of it. Failure is of no consequence to the caller.
+    /// Writes a file under another name and renames it, so that a reader never sees half of it. Failure is of no
+    /// consequence to the caller.
     @discardableResult
     static func replace(_ path: String, with bytes: [UInt8]) -> Bool {
         let temporary = "\(path).\(getpid())"

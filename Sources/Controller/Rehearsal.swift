@@ -7,9 +7,9 @@ import Trace
 
 /// Takes a copy of the machine through the switchover, with made-up events and nobody to hear what it wants done.
 ///
-/// Code that runs for the first time is slow: its pages are mapped in, its types are put together, its allocations miss every cache. The guest
-/// stands still while ours runs, so that is done before, while memory is copied and there is nothing else to do. The machine is a value, so the copy
-/// takes nothing with it and leaves nothing behind.
+/// Code that runs for the first time is slow: its pages are mapped in, its types are put together, its allocations miss
+/// every cache. The guest stands still while ours runs, so that is done before, while memory is copied and there is
+/// nothing else to do. The machine is a value, so the copy takes nothing with it and leaves nothing behind.
 final class Rehearsal {
     private var parser = JSONParser()
     private var scratch = TraceWriter(continuingAfterLines: 0)

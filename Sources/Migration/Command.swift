@@ -1,4 +1,5 @@
-/// A value of a migration parameter or of another small setting. Numbers keep their text, so that what is put back is what was found.
+/// A value of a migration parameter or of another small setting. Numbers keep their text, so that what is put back is
+/// what was found.
 public enum SettingValue: Hashable, Sendable, CustomStringConvertible {
     /// A JSON integer within 64 bits, signed.
     case integer(Int64)

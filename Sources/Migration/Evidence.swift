@@ -126,12 +126,12 @@ public struct Evidence: Hashable, Sendable {
     /// The first sign that nothing comes of the attempt on this side any more, which makes it fail on the other one.
     public var lossSequence: Int? { events.earliest(.failed, .processEnded)?.firstSequence }
 
-    /// A wait ran out and the attempt is given up for it, as an error: a cancel after that is not the cause of it, nor is
-    /// one by which the controller itself ends the migration.
+    /// A wait ran out and the attempt is given up for it, as an error: a cancel after that is not the cause of it, nor
+    /// is one by which the controller itself ends the migration.
     public mutating func note(givenUp sequence: Int) { note(otherSideFailed: sequence) }
 
-    /// What the other side shows. Every driver that sees both sides tells it after each observation of the other one, so
-    /// that all of them name a failure and a cancel alike; records of both sides have to be numbered together.
+    /// What the other side shows. Every driver that sees both sides tells it after each observation of the other one,
+    /// so that all of them name a failure and a cancel alike; records of both sides have to be numbered together.
     public mutating func note(otherSide: Evidence) {
         if let sequence = otherSide.lossSequence { note(otherSideFailed: sequence) }
     }

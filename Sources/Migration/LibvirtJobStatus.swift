@@ -59,7 +59,8 @@ public enum LibvirtJobType: String, Hashable, Sendable, CaseIterable {
 public enum LibvirtGeneration: String, Hashable, Sendable, CaseIterable {
     /// 8.5 to 10.x: a recovery that shakes hands counts as post-copy being active.
     case recoverCountsAsPostcopy = "recover-counts-as-postcopy"
-    /// Since January 2025 (commit a71985f6): the handshake of a recovery is waited for, because the destination may still be paused then.
+    /// Since January 2025 (commit a71985f6): the handshake of a recovery is waited for, because the destination may
+    /// still be paused then.
     case recoverIsWaitedFor = "recover-is-waited-for"
 }
 
@@ -84,7 +85,8 @@ public struct LibvirtJob: Hashable, Sendable {
     public var status: LibvirtJobStatus
     /// The status that libvirt itself would show: it drops what it does not know.
     public var libvirtStatus: LibvirtJobStatus
-    /// QEMU's last word, if libvirt does not know it: the status is filled in by us, and a `query-migrate` of libvirt's fails right now.
+    /// QEMU's last word, if libvirt does not know it: the status is filled in by us, and a `query-migrate` of libvirt's
+    /// fails right now.
     public var unknownWord: StatusWord?
 }
 
@@ -131,10 +133,12 @@ extension LibvirtGeneration {
 extension Evidence {
     /// libvirt's job status on this side, for those who come from there; nothing here is decided by it.
     ///
-    /// The status begins as ACTIVE with the command that opens the attempt and becomes MIGRATING when libvirt begins to wait: on the source when
-    /// QEMU has accepted `migrate`, and again when a recovery is asked for. (On a destination it begins to wait in Finish, which QEMU cannot
-    /// show.) After that each word does what ``LibvirtGeneration/reading(of:)`` says. When a process ends that was not done, libvirt's wait
-    /// fails. COMPLETED is what libvirt calls a job whose last step is through: Confirm ends the source's QEMU, Finish lets the guest run.
+    /// The status begins as ACTIVE with the command that opens the attempt and becomes MIGRATING when libvirt begins to
+    /// wait: on the source when QEMU has accepted `migrate`, and again when a recovery is asked for. (On a destination
+    /// it begins to wait in Finish, which QEMU cannot show.) After that each word does what
+    /// ``LibvirtGeneration/reading(of:)`` says. When a process ends that was not done, libvirt's wait fails. COMPLETED
+    /// is what libvirt calls a job whose last step is through: Confirm ends the source's QEMU, Finish lets the guest
+    /// run.
     public func libvirtJob(_ generation: LibvirtGeneration = .recoverIsWaitedFor) -> LibvirtJob {
         guard openedSequence != nil else { return LibvirtJob(status: .none, libvirtStatus: .none, unknownWord: nil) }
         let isWaiting = side == .source && (triggers[.migrate]?.state == .accepted || !words.isEmpty)

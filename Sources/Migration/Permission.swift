@@ -12,7 +12,8 @@ public enum Permission: Hashable, Sendable {
     public var refusal: String? { if case .refused(let text) = self { text } else { nil } }
 }
 
-/// What permission can be asked for: any trigger, and the parameters apart from the capabilities that `configure` otherwise stands for.
+/// What permission can be asked for: any trigger, and the parameters apart from the capabilities that `configure`
+/// otherwise stands for.
 public enum PermittedAct: Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// A trigger. `configure` means capabilities.
     case trigger(TriggerKind)
@@ -130,10 +131,11 @@ public struct PermissionContext: Hashable, Sendable {
     public var isRunRecorded = false
     /// Whether it is on record that the destination will never run this attempt (`refused`).
     public var isRefused = false
-    /// Whether it is proven that the destination never ran the guest and never will: by its abandon answer, by its QEMU seen dead without a
-    /// record that it may run, or by an operator's recorded statement.
+    /// Whether it is proven that the destination never ran the guest and never will: by its abandon answer, by its QEMU
+    /// seen dead without a record that it may run, or by an operator's recorded statement.
     public var isNeverRunProven = false
-    /// Whether it is on record that the source gave the guest away (`surrendered`), or follows from Finish having been called.
+    /// Whether it is on record that the source gave the guest away (`surrendered`), or follows from Finish having been
+    /// called.
     public var isSurrendered = false
 
     /// Nothing known, nothing proven.
@@ -196,8 +198,8 @@ public struct PermissionRow: Sendable {
 extension Evidence {
     /// Whether something may be asked of this QEMU now.
     ///
-    /// Stricter than QEMU where QEMU would obey and do harm: what it refuses is refused here, not the other way round. The rows are
-    /// ``PermissionTable/rows``.
+    /// Stricter than QEMU where QEMU would obey and do harm: what it refuses is refused here, not the other way round.
+    /// The rows are ``PermissionTable/rows``.
     public func permission(for act: PermittedAct, in context: PermissionContext = PermissionContext()) -> Permission {
         permissionRow(for: act, in: context)?.permission(StageKind(stage)) ?? .allowed
     }

@@ -61,7 +61,8 @@ extension PermissionTable {
         refuse(.startPostcopy, .source, postcopy, "Post-copy was started already"),
         refuse(.startPostcopy, .source, [], "Nothing is left for post-copy to do"),
         allow(.continueSwitchover, .source, [.held]),
-        // A cancel right after the guest was stopped can leave QEMU waiting for a continue, even if it names the state it is in.
+        // A cancel right after the guest was stopped can leave QEMU waiting for a continue, even if it names the state
+        // it is in.
         allow(.continueSwitchover, .source, [.stopping], when: isCancelling),
         refuse(
             .continueSwitchover, .source, [.starting, .waiting, .copying],

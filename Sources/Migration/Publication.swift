@@ -1,4 +1,5 @@
-/// The published vocabulary, version 1. It changes only as a documented change of the interface; new words of QEMU never change it.
+/// The published vocabulary, version 1. It changes only as a documented change of the interface; new words of QEMU
+/// never change it.
 public enum PublishedWord: String, Hashable, Sendable, CaseIterable {
     /// Nothing was started.
     case idle
@@ -96,10 +97,11 @@ public struct JointContext: Hashable, Sendable {
 }
 
 extension PublishedStatus {
-    /// The one total map from both sides' reports to the published status: the first of ``PublishedRules/table`` that applies names the word.
-    /// Nothing else names published words for what QEMU did.
+    /// The one total map from both sides' reports to the published status: the first of ``PublishedRules/table`` that
+    /// applies names the word. Nothing else names published words for what QEMU did.
     ///
-    /// A side that was never seen is `nil` and is never invented: then the other side's last word counts and `basis` says so.
+    /// A side that was never seen is `nil` and is never invented: then the other side's last word counts and `basis`
+    /// says so.
     public init(source: SideReport?, destination: SideReport?, context: JointContext = JointContext()) {
         let reports = JointReport(source: source, destination: destination, context: context)
         guard let deciding = reports.deciding else {

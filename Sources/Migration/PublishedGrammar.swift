@@ -1,9 +1,11 @@
-/// The grammar of the published words: which may follow which. Every sequence of words that is ever published is a word of it.
+/// The grammar of the published words: which may follow which. Every sequence of words that is ever published is a word
+/// of it.
 ///
-/// The words go forward: nothing is started, memory moves, the guest is stopped, it may run on the other side, an end. There are three ways back:
-/// a guest that was stopped and is continued before it has left is being copied again (`switchover`, then `copying`); a post-copy whose channel breaks
-/// and is mended goes through `postcopy-paused` and `recovering` as often as it likes; and an attempt that ended `undecided` can be
-/// taken up again, and then stands wherever it stands. A coordinator that was restarted begins anew with `idle`.
+/// The words go forward: nothing is started, memory moves, the guest is stopped, it may run on the other side, an end.
+/// There are three ways back: a guest that was stopped and is continued before it has left is being copied again
+/// (`switchover`, then `copying`); a post-copy whose channel breaks and is mended goes through `postcopy-paused` and
+/// `recovering` as often as it likes; and an attempt that ended `undecided` can be taken up again, and then stands
+/// wherever it stands. A coordinator that was restarted begins anew with `idle`.
 public enum PublishedGrammar {
     /// For each word, those that may be published next.
     public static let successors: [PublishedWord: Set<PublishedWord>] = [
@@ -24,7 +26,8 @@ public enum PublishedGrammar {
     /// The words after which nothing follows; `undecided` can be taken up again.
     public static let ends: Set<PublishedWord> = [.completed, .failed, .cancelled, .undecided, .lost, .ended]
 
-    /// Once the guest may run on the destination there is no way back to the source: an attempt cannot fail or be cancelled any more.
+    /// Once the guest may run on the destination there is no way back to the source: an attempt cannot fail or be
+    /// cancelled any more.
     public static let endsOfPostcopy: Set<PublishedWord> = [.completed, .undecided, .lost, .ended]
 
     /// Whether a word may be published after another one.

@@ -87,8 +87,9 @@ public struct PublishedRule: Sendable {
 
 /// At what moments the outside sees what: for each published word the evidence that publishes it.
 ///
-/// The list is part of the interface. It has a version, and a change of a word, of a rule or of their order is a change of that version.
-/// What these rules make of both QEMUs is published at once while the attempt goes on; an end is published when the last step was answered.
+/// The list is part of the interface. It has a version, and a change of a word, of a rule or of their order is a change
+/// of that version. What these rules make of both QEMUs is published at once while the attempt goes on; an end is
+/// published when the last step was answered.
 public enum PublishedRules {
     /// The version of the words and the rules.
     public static let version = 1
@@ -345,7 +346,8 @@ public enum PublishedRules {
         return false
     }
 
-    /// Both have done all their work, or the source is gone after the destination had: the guest is where the destination is.
+    /// Both have done all their work, or the source is gone after the destination had: the guest is where the
+    /// destination is.
     private static func areDone(_ source: SideReport, _ destination: SideReport) -> Bool {
         destination.completed != nil && (source.completed != nil || source.gone != nil)
     }

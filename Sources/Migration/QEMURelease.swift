@@ -11,7 +11,8 @@ public struct QEMURelease: Hashable, Comparable, Sendable, CustomStringConvertib
         self.minor = minor
     }
 
-    /// The release that a version belongs to. A development version (third number 50 and above) counts as the release before it.
+    /// The release that a version belongs to. A development version (third number 50 and above) counts as the release
+    /// before it.
     public init(_ version: QEMUVersion) { self.init(version.major, version.minor) }
 
     /// The release after this one, by the numbering in use since 4.0: `.0`, `.1`, `.2`, then the next first number.
@@ -64,7 +65,8 @@ public struct ReleaseRange: Hashable, Sendable, CustomStringConvertible {
         return true
     }
 
-    /// Whether something true of this range can be true of a version. A development version may already do what the next release does.
+    /// Whether something true of this range can be true of a version. A development version may already do what the
+    /// next release does.
     public func covers(_ version: QEMUVersion) -> Bool {
         let release = QEMURelease(version)
         return contains(release) || (version.isDevelopment && contains(release.next))

@@ -47,7 +47,8 @@ extension EventKind {
         }
     }
 
-    /// QEMU's own words that show it: events, and members of what queries return. None for what is seen of the process or the connection.
+    /// QEMU's own words that show it: events, and members of what queries return. None for what is seen of the process
+    /// or the connection.
     public var words: [String] {
         switch self {
         case .monitorUp, .monitorLost, .processEnded, .timeout, .channelBroken: []

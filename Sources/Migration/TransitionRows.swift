@@ -1,4 +1,5 @@
-/// The rows of the transition table. `Fixtures/transitions.tsv` holds the same table in another form; a test keeps both alike.
+/// The rows of the transition table. `Fixtures/transitions.tsv` holds the same table in another form; a test keeps both
+/// alike.
 extension TransitionTable {
     // MARK: Source
 
@@ -133,7 +134,8 @@ extension TransitionTable {
 
     // MARK: Destination
 
-    /// The destination's moves. It never says cancelling, cancelled or failing: a cancelled source looks like a broken stream from here.
+    /// The destination's moves. It never says cancelling, cancelled or failing: a cancelled source looks like a broken
+    /// stream from here.
     static let destination: [StatusEdge] = [
         destination(.setup, .active, .all, .loader, "the source has connected all channels"),
         destination(.setup, .failed, .since(10, 0), .mainLoop, "a channel could not be set up"),

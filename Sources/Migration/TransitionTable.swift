@@ -60,9 +60,10 @@ public enum EdgeVerdict: Hashable, Sendable {
 
 /// The moves that QEMU's status word makes, by side and release.
 ///
-/// A checker and a model, never a judge: what is observed counts, listed or not. A move that is not listed for a version becomes an anomaly
-/// in a report, because it tells of a QEMU nobody has read, of a lost record or of an error of ours; nothing refuses it. The other use is to build
-/// an abstract QEMU: ``edges(from:on:version:)`` gives everything that may come next, and nothing of when.
+/// A checker and a model, never a judge: what is observed counts, listed or not. A move that is not listed for a
+/// version becomes an anomaly in a report, because it tells of a QEMU nobody has read, of a lost record or of an error
+/// of ours; nothing refuses it. The other use is to build an abstract QEMU: ``edges(from:on:version:)`` gives
+/// everything that may come next, and nothing of when.
 ///
 /// The table was read from QEMU's sources, 2.3 to 11.1, and completed from recordings.
 public enum TransitionTable {
@@ -93,7 +94,8 @@ public enum TransitionTable {
     ///   - to: The word after.
     ///   - side: Which end.
     ///   - version: The QEMU in question, `nil` for any.
-    /// - Returns: Whether there is a row for it. For a word that no known QEMU says there is none; ``verdict(from:to:on:version:)`` tells these apart.
+    /// - Returns: Whether there is a row for it. For a word that no known QEMU says there is none;
+    ///   ``verdict(from:to:on:version:)`` tells these apart.
     public static func isListed(
         from: StatusWord, to: StatusWord, on side: Side, version: QEMUVersion? = nil
     ) -> Bool {
@@ -113,7 +115,8 @@ public enum TransitionTable {
 
     /// The sentence for a report about a move that this version is not known to make.
     ///
-    /// - Returns: `nil` if there is nothing to say: the move is listed, or a word is unknown, which is a matter of its own.
+    /// - Returns: `nil` if there is nothing to say: the move is listed, or a word is unknown, which is a matter of its
+    ///   own.
     public static func anomaly(
         from: StatusWord, to: StatusWord, on side: Side, version: QEMUVersion? = nil
     ) -> String? {

@@ -60,7 +60,8 @@ extension Cookie {
 
     /// A cookie from a document.
     ///
-    /// - Throws: `DocumentError` if it is no cookie, misses its attempt, or requires a part that this version does not know.
+    /// - Throws: `DocumentError` if it is no cookie, misses its attempt, or requires a part that this version does not
+    ///   know.
     public init(json: JSONValue) throws(DocumentError) {
         let reader = try DocumentReader(json, path: "cookie")
         let version = try reader.int64("godwit-cookie")

@@ -1,7 +1,7 @@
 import JSONC
 
-/// Hides what must not be written down of a QMP conversation: passwords, keys and what is typed. Only the secret's own bytes are replaced,
-/// everything else stays as it is spelt.
+/// Hides what must not be written down of a QMP conversation: passwords, keys and what is typed. Only the secret's own
+/// bytes are replaced, everything else stays as it is spelt.
 public enum MessageMask {
     /// What stands in the place of a secret.
     public static let mask = "***"
@@ -33,7 +33,8 @@ public enum MessageMask {
         }
     }
 
-    /// A message of QEMU's, one valid JSON text, without its secrets; nil if it has none. `isSecret`: what it returns is one.
+    /// A message of QEMU's, one valid JSON text, without its secrets; nil if it has none. `isSecret`: what it returns
+    /// is one.
     public static func masked(message: [UInt8], isSecret: Bool) -> [UInt8]? {
         // Replies may be large, and all that QEMU shows are addresses of images.
         guard isSecret || message.contains(UInt8(ascii: "@")) else { return nil }
@@ -78,8 +79,8 @@ private enum TextWalk {
         }
     }
 
-    /// The text with other scalars where `body` gives some; nil if it gives none. Literals are left alone, and an element of an
-    /// array goes by the name of the array.
+    /// The text with other scalars where `body` gives some; nil if it gives none. Literals are left alone, and an
+    /// element of an array goes by the name of the array.
     static func replacing(in text: [UInt8], _ body: (_ key: String, _ value: Scalar) -> JSONValue?) -> [UInt8]? {
         var result: [UInt8] = []
         var copied = 0

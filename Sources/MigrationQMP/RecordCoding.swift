@@ -93,7 +93,8 @@ extension JournalRecord {
 }
 
 extension Deadline {
-    /// Whether it is only the next look, of which there can be hundreds. That it runs out is recorded, that it begins and is over is not.
+    /// Whether it is only the next look, of which there can be hundreds. That it runs out is recorded, that it begins
+    /// and is over is not.
     public var isPoll: Bool { self == .cleanupPoll || self == .runPoll || self == .resumePoll }
 
     /// The value of an `arm` record.
@@ -111,8 +112,8 @@ extension Deadline {
 }
 
 extension Effect {
-    /// Whether it does something to a QEMU or to the guest's leases, or must be written before such an act. The guest may stand still until it is done, so a driver
-    /// carries these out before the others.
+    /// Whether it does something to a QEMU or to the guest's leases, or must be written before such an act. The guest
+    /// may stand still until it is done, so a driver carries these out before the others.
     public var isAct: Bool {
         switch self {
         case .send, .persist, .kill, .lease: true
@@ -128,7 +129,8 @@ extension JournalRecord {
     ///   - member: The record's member name.
     ///   - side: The side it concerns, if the line names one.
     ///   - value: The member's value.
-    /// - Returns: `nil` for a line that is no such record: an input, an output that leaves nothing behind, or words nobody knows.
+    /// - Returns: `nil` for a line that is no such record: an input, an output that leaves nothing behind, or words
+    ///   nobody knows.
     /// - Throws: `DocumentError` for a cookie that cannot be read: what was promised with it is not known then.
     public init?(member: String, side: Side?, value: JSONValue) throws(DocumentError) {
         switch member {

@@ -23,7 +23,8 @@ public enum Secrets {
         return parts(of: argument, at: ",").map(maskOption).joined(separator: ",")
     }
 
-    /// The options of an argument. A doubled separator belongs to a value, and what follows `json:{` is one value however many commas it has.
+    /// The options of an argument. A doubled separator belongs to a value, and what follows `json:{` is one value
+    /// however many commas it has.
     private static func parts(of argument: String, at separator: Character) -> [String] {
         var parts: [String] = [""]
         var rest = argument[...]

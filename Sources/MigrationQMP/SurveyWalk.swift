@@ -3,7 +3,8 @@ public import Migration
 public import Phases
 public import QMP
 
-/// Reads what a QEMU is made of, by QMP: a pure machine that says which queries to send next and turns the answers into a description.
+/// Reads what a QEMU is made of, by QMP: a pure machine that says which queries to send next and turns the answers into
+/// a description.
 ///
 /// The queries of one round do not depend on each other and can all be on their way at once.
 public struct SurveyWalk: Sendable {
@@ -136,7 +137,8 @@ public struct SurveyWalk: Sendable {
 
     private mutating func missed(_ query: Query, _ error: QMPError) {
         switch query {
-        // A property can vanish with its device, and older QEMUs lack some queries: that is a smaller description, not a failure.
+        // A property can vanish with its device, and older QEMUs lack some queries: that is a smaller description, not
+        // a failure.
         case .property, .properties, .cpuFeatures, .blockNodes, .memoryBackends, .name, .uuid:
             if error.code != .refused { failure = error.message }
         case .machineType, .children, .cpus, .block, .memory, .schema:

@@ -120,7 +120,8 @@ public struct AttemptMachine: Hashable, Sendable {
             work.effects.append(.answer(step, result))
             let next = coordinator.answered(
                 step, result, source: source.evidence.report, destination: destination.evidence.report)
-            // What an answer leads to goes before what the other side still has to tell: nothing may stand between `completed` and `cont`.
+            // What an answer leads to goes before what the other side still has to tell: nothing may stand between
+            // `completed` and `cont`.
             work.actions.insert(contentsOf: next, at: 0)
         case .effect(.finished(var result)):
             result.ownGapMicroseconds = ownGap

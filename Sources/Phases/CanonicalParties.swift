@@ -2,8 +2,8 @@ public import Migration
 
 /// The parties in canonical form: two parties that are equal in it behave alike from there on.
 ///
-/// Texts are for people alone and are emptied; a standing's serial is compared by the coordinator only, with others of the same side, and is
-/// left to whoever sees all standings that are under way.
+/// Texts are for people alone and are emptied; a standing's serial is compared by the coordinator only, with others of
+/// the same side, and is left to whoever sees all standings that are under way.
 extension SideStanding: CanonicalForm {
     /// Adds what the rules compare.
     public func collectSequences(into sequences: inout [Int]) { report.collectSequences(into: &sequences) }

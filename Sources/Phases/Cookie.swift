@@ -112,7 +112,8 @@ public struct UnknownCookiePart: Hashable, Sendable {
     }
 }
 
-/// What one step hands to the next, in and out of every step. Mirrors libvirt's migration cookie; the document's form is MigrationQMP's business.
+/// What one step hands to the next, in and out of every step. Mirrors libvirt's migration cookie; the document's form
+/// is MigrationQMP's business.
 public struct Cookie: Hashable, Sendable {
     /// The document version this code writes.
     public static let currentVersion = 1
@@ -151,11 +152,13 @@ public struct Cookie: Hashable, Sendable {
     public var isRunIntended: Bool?
     /// Confirm: whether the guest has arrived; `nil` in every other step.
     public var isSuccess: Bool?
-    /// How many recoveries of a post-copy were begun before this step: a step of an earlier one that comes late is told by it. `nil` before the first.
+    /// How many recoveries of a post-copy were begun before this step: a step of an earlier one that comes late is told
+    /// by it. `nil` before the first.
     public var recovery: Int?
     /// Numbers.
     public var statistics: CookieStatistics?
-    /// Parts that a reader must know or refuse and that this version does not know; those that it does know follow from what is there.
+    /// Parts that a reader must know or refuse and that this version does not know; those that it does know follow from
+    /// what is there.
     public var mandatory: [String]
     /// Optional parts of a later version.
     public var unknown: [UnknownCookiePart]
@@ -168,7 +171,8 @@ public struct Cookie: Hashable, Sendable {
         unknown = []
     }
 
-    /// This cookie with the optional parts of an earlier step that this version does not know: they are not ours to drop.
+    /// This cookie with the optional parts of an earlier step that this version does not know: they are not ours to
+    /// drop.
     public func carrying(_ earlier: Cookie) -> Cookie {
         var result = self
         for part in earlier.unknown where !result.unknown.contains(where: { $0.name == part.name }) {

@@ -94,8 +94,8 @@ public struct CookieReader: Hashable, Sendable {
 
 /// What a cookie has to fulfil before a step makes use of it.
 ///
-/// The checks touch nothing and are made first, before a domain, a port or a lease is: an attempt to migrate a guest onto its own host must not
-/// end with the guest's own things being cleaned up.
+/// The checks touch nothing and are made first, before a domain, a port or a lease is: an attempt to migrate a guest
+/// onto its own host must not end with the guest's own things being cleaned up.
 public struct CookieCheck: Hashable, Sendable {
     /// The bounds.
     public var limits: CookieLimits

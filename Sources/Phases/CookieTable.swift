@@ -129,7 +129,8 @@ extension Cookie {
     /// The parts that are there, in the table's order.
     public var parts: [CookiePart] { CookiePart.allCases.filter(has) }
 
-    /// The parts that a reader has to know, those of a later version included. Identity is in every version and not named.
+    /// The parts that a reader has to know, those of a later version included. Identity is in every version and not
+    /// named.
     public var mandatoryNames: [String] {
         let known = CookieTable.rows.filter { row in
             guard row.part != .identity, has(row.part) else { return false }

@@ -28,8 +28,8 @@ public enum CoordinatorAction: Hashable, Sendable {
 
 /// The one who sees both sides: which of the five steps is due, what to make of each answer, and when to give up.
 ///
-/// It does not know whether a side lives in this process or behind a socket, reads no clock and trusts no silence. It continues the source only on the
-/// destination's Abandon answer, which is given after its QEMU was seen dead.
+/// It does not know whether a side lives in this process or behind a socket, reads no clock and trusts no silence. It
+/// continues the source only on the destination's Abandon answer, which is given after its QEMU was seen dead.
 public struct Coordinator: Hashable, Sendable {
     enum State: Hashable {
         case idle, beginning, preparing, performing, finishing, completing, confirming, resuming, unwinding, done
@@ -289,7 +289,8 @@ public struct Coordinator: Hashable, Sendable {
         case .performing:
             guard options.mode != .direct else { return [] }
             if case .ended = source.stage {
-                // QEMU goes on with the guest by itself: the destination is refused at once, whatever else there is to tidy up.
+                // QEMU goes on with the guest by itself: the destination is refused at once, whatever else there is to
+                // tidy up.
                 return abandon()
             }
             if source.completed == nil, source.gone == nil, destination.gone != nil || destination.ended != nil {
@@ -438,7 +439,8 @@ public struct Coordinator: Hashable, Sendable {
         return options.mode == .direct ? .sentUnwatched : .arrived
     }
 
-    /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end comes before both.
+    /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end
+    /// comes before both.
     func sharpen(_ why: StepError, with destination: SideReport) -> StepError {
         if why.kind == .failed, let first = error, first.kind == .failed, destination.gone != nil {
             return StepError(.failed, "\(first.description) (the source: \(why.description))")

@@ -6,8 +6,9 @@ extension Coordinator {
     static let unverified =
         "nobody watches the destination: that the guest runs there follows only from the source's word that it was sent"
 
-    /// Whether a failed Perform is followed by a Confirm whatever the guest does. Between a client and two sides it is not: Perform has given the job back,
-    /// and the client has nobody to tell. A source that calls the destination's steps itself still holds the job, and confirms to itself.
+    /// Whether a failed Perform is followed by a Confirm whatever the guest does. Between a client and two sides it is
+    /// not: Perform has given the job back, and the client has nobody to tell. A source that calls the destination's
+    /// steps itself still holds the job, and confirms to itself.
     var needsConfirm: Bool {
         options.mode.isHeldThroughout && options.protocolVersion == .v3 && performed == nil && prepared != nil
     }
@@ -28,7 +29,8 @@ extension Coordinator {
     /// The guest has left for a destination that runs it by itself: what is left here is ended.
     mutating func performedDirectly() -> [CoordinatorAction] { [.effect(.disarm(.migration))] + confirm() }
 
-    /// Nobody can be asked whether the destination runs the guest, so this side never continues it: QEMU does, or nobody.
+    /// Nobody can be asked whether the destination runs the guest, so this side never continues it: QEMU does, or
+    /// nobody.
     mutating func unperformedDirectly(
         _ why: StepError, _ source: SideReport, _ destination: SideReport
     ) -> [CoordinatorAction] {

@@ -2,8 +2,9 @@ public import Migration
 
 /// The coordinator of an attempt as a party of its own: what it does with what the sides last told it.
 ///
-/// It judges only by standings it was told, takes each answer once, says an unanswered step again until it is answered, and never takes silence for
-/// proof: a side that cannot be reached is unproven, and what cannot be proven ends undecided, which is a state from which the attempt can be taken up again.
+/// It judges only by standings it was told, takes each answer once, says an unanswered step again until it is answered,
+/// and never takes silence for proof: a side that cannot be reached is unproven, and what cannot be proven ends
+/// undecided, which is a state from which the attempt can be taken up again.
 public struct CoordinatorParty: Hashable, Sendable {
     /// What was asked for.
     public let options: MigrateOptions
@@ -100,7 +101,8 @@ public struct CoordinatorParty: Hashable, Sendable {
         }
     }
 
-    /// The attempt is over and a side still holds its job, perhaps because it was away when it ended: it is told. Undecided is not over.
+    /// The attempt is over and a side still holds its job, perhaps because it was away when it ended: it is told.
+    /// Undecided is not over.
     private mutating func sendHome(_ side: Side, _ work: inout Work) {
         guard let word = result?.word, word != .undecided, let standing = side == .source ? source : destination,
             standing.phase != .none, !standing.isCatchingUp
@@ -191,7 +193,8 @@ public struct CoordinatorParty: Hashable, Sendable {
         if side == .source, !isOver { work.effects += asked.map { .message(to: .source, $0) } }
     }
 
-    /// A side cannot be reached: nothing about it is proven any more. What it does meanwhile follows from its own ledger.
+    /// A side cannot be reached: nothing about it is proven any more. What it does meanwhile follows from its own
+    /// ledger.
     private mutating func giveUp(on side: Side, _ work: inout Work) {
         guard result == nil, awaited.isEmpty else { return }
         // What it last told of its guest may have changed since.

@@ -59,7 +59,8 @@ extension Coordinator {
                     + "whether it lives, and interrupt the post-copy on both sides if it does", source, destination)
         }
         let recovered = judgeRecovery(source, destination)
-        // With the guest whole over there, a source that was interrupted has nothing left to send and no way to learn it.
+        // With the guest whole over there, a source that was interrupted has nothing left to send and no way to learn
+        // it.
         if state == .completing, source.completed != nil || isPaused(source) { return recovered + confirm() }
         if state == .interrupted, let actions = judgeUnattended(source, destination) { return recovered + actions }
         if state == .performing, !postcopy.isHandOverAllowed, source.stage == .postcopy(.active),
@@ -135,7 +136,8 @@ extension Coordinator {
         return lost(why.description, source, destination)
     }
 
-    /// The source runs the guest, which may run on the destination too: one of them is stopped before anything else is thought of.
+    /// The source runs the guest, which may run on the destination too: one of them is stopped before anything else is
+    /// thought of.
     mutating func runsTwice(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         let why =
             "the source's QEMU ran the guest again after it was given away; it was stopped at once: find out which copy "

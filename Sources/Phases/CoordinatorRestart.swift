@@ -2,8 +2,9 @@ import Migration
 
 /// A coordinator that takes an attempt up again: after a restart, or when what could not be proven can be asked again.
 ///
-/// The ledger tells which steps were called and how they were answered; both sides are asked where they stand; then the attempt goes on with the
-/// step that is due. What was called and not answered is called again: a step that was done answers the same.
+/// The ledger tells which steps were called and how they were answered; both sides are asked where they stand; then the
+/// attempt goes on with the step that is due. What was called and not answered is called again: a step that was done
+/// answers the same.
 extension CoordinatorParty {
     /// A party from what a crash left. It does nothing before it is told `restarted`.
     ///

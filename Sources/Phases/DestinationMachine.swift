@@ -60,7 +60,8 @@ public struct DestinationMachine: Hashable, Sendable {
     public var job: JobMachine { core.job }
     /// What it is made of.
     public var description: DomainDescription? { core.survey?.description }
-    /// Whether the commit point was recorded: from then on only a refusal by QEMU itself proves that the guest did not run here.
+    /// Whether the commit point was recorded: from then on only a refusal by QEMU itself proves that the guest did not
+    /// run here.
     public var mayHaveRun: Bool {
         if evidence.events.has(.ran) { return true }
         return isRunRecorded && evidence.triggers[.run]?.refusal == nil
@@ -372,7 +373,8 @@ public struct DestinationMachine: Hashable, Sendable {
             let isAtRest = isPausedIntended && runState != .inMigrate
             if runState == .running || isAtRest || runState == .shutdown { return arrived(cookie) }
             if runState == .paused, core.hasSeenPostcopy, evidence.monitor == .connected {
-                // While it loads, QEMU takes every `cont` and may have looked before it came. The commit stands, so it may be said again.
+                // While it loads, QEMU takes every `cont` and may have looked before it came. The commit stands, so it
+                // may be said again.
                 return [core.send(.cont), .arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
             }
             return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
@@ -418,7 +420,8 @@ public struct DestinationMachine: Hashable, Sendable {
         case .arriving, .following, .interrupted:
             return [.disarm(.destinationMonitor), core.send(.queryStatus), core.send(.queryMigrate)]
         case .running(let cookie):
-            // A command written just before a connection breaks may never have been read. The commit stands, so it may be said again.
+            // A command written just before a connection breaks may never have been read. The commit stands, so it may
+            // be said again.
             let again: [Effect] = cookie.isRunIntended ?? true ? [core.send(.cont)] : []
             return [.disarm(.destinationMonitor)] + again + [core.send(.queryStatus)]
         case .restoring(let cookie, _): return [.disarm(.destinationMonitor)] + answerFinish(cookie)

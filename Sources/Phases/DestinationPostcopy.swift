@@ -1,6 +1,7 @@
 public import Migration
 
-/// Post-copy on the destination: the guest runs here before all of its memory does, and what interrupts that can be recovered from.
+/// Post-copy on the destination: the guest runs here before all of its memory does, and what interrupts that can be
+/// recovered from.
 extension DestinationMachine {
     /// How far a recovery got.
     enum Recovering: Hashable {
@@ -37,7 +38,8 @@ extension DestinationMachine {
         return [.arm(.destinationMonitor, milliseconds: options.deadlines[.destinationMonitor])]
     }
 
-    /// The guest was seen running, or stays paused as it should: Finish is accepted, its answer comes with the rest of the memory.
+    /// The guest was seen running, or stays paused as it should: Finish is accepted, its answer comes with the rest of
+    /// the memory.
     mutating func follow(_ cookie: Cookie) -> [Effect] {
         state = .following(cookie)
         return [.disarm(.run), .disarm(.runPoll), .accepted(.finish)] + progressInPostcopy()
@@ -64,7 +66,8 @@ extension DestinationMachine {
 
     private var text: String { evidence.errorDescription.map { ": \($0)" } ?? "" }
 
-    /// Post-copy is broken, or its recovery is: nothing is decided, the job is kept with nobody inside. An open step is answered so.
+    /// Post-copy is broken, or its recovery is: nothing is decided, the job is kept with nobody inside. An open step is
+    /// answered so.
     mutating func interrupt(because why: String = "the post-copy was interrupted") -> [Effect] {
         let error = StepResult.failed(StepError(.interrupted, why))
         var answer: [Effect] = []
@@ -94,7 +97,8 @@ extension DestinationMachine {
         return [phase, core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run])]
     }
 
-    /// Somebody wants post-copy interrupted. Out of band: the loading thread may hold the lock that in-band commands wait for.
+    /// Somebody wants post-copy interrupted. Out of band: the loading thread may hold the lock that in-band commands
+    /// wait for.
     public mutating func pausePostcopy(origin: Origin, sequence: Int, at time: Instant) -> [Effect] {
         switch evidence.postcopy {
         case .active, .recovering:
@@ -131,7 +135,8 @@ extension DestinationMachine {
         }
     }
 
-    /// Where QEMU listens for a recovery: a file of its own for each, as the one before may still be there; a port is free again or chosen anew.
+    /// Where QEMU listens for a recovery: a file of its own for each, as the one before may still be there; a port is
+    /// free again or chosen anew.
     private var recoveryAddress: String {
         options.uri.hasPrefix("unix:") ? "\(options.uri).\(recoveries)" : options.uri
     }
@@ -176,7 +181,8 @@ extension DestinationMachine {
         }
     }
 
-    /// Finish of a recovery, or of a post-copy that ended by itself: the guest runs already, or is run now, and its memory comes.
+    /// Finish of a recovery, or of a post-copy that ended by itself: the guest runs already, or is run now, and its
+    /// memory comes.
     mutating func finishResume(_ cookie: Cookie) -> [Effect] {
         var kept = Cookie(attempt: options.attempt)
         switch state {

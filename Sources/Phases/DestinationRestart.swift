@@ -1,6 +1,7 @@
 import Migration
 
-/// The destination after a restart: what the ledger kept becomes the machine again, and the recovery table says how it goes on.
+/// The destination after a restart: what the ledger kept becomes the machine again, and the recovery table says how it
+/// goes on.
 extension DestinationMachine {
     /// Takes the job and the evidence over from a ledger. Nothing is decided yet.
     mutating func takeOver(_ ledger: Ledger, sequence: Int, at time: Instant) {

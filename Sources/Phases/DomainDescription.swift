@@ -2,7 +2,8 @@ public import Migration
 
 /// What one QEMU is made of, as far as the other one must be made of the same for the guest's state to fit in.
 ///
-/// It takes the place of libvirt's domain XML between the steps: Begin reads it from the source, Prepare compares it with the destination.
+/// It takes the place of libvirt's domain XML between the steps: Begin reads it from the source, Prepare compares it
+/// with the destination.
 public struct DomainDescription: Hashable, Sendable {
     /// A device by its place in QEMU's object tree.
     public struct Device: Hashable, Sendable {
@@ -161,7 +162,8 @@ extension DomainDescription {
                 unmatched.append(device)
             }
         }
-        // An id may differ, and the board's devices are numbered as they are made: the stream knows a device by its type and its place on the bus.
+        // An id may differ, and the board's devices are numbered as they are made: the stream knows a device by its
+        // type and its place on the bus.
         unmatched.removeAll { device in
             guard
                 let index = theirs.firstIndex(where: { $0.type == device.type && $0.properties == device.properties })

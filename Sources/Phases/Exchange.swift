@@ -54,13 +54,15 @@ public struct MigrateOptions: Hashable, Sendable {
     public var hostUUID: String?
     /// The protocol that the steps follow.
     public var protocolVersion = ProtocolVersion.v3
-    /// Both sides are on this one host, and that is what is wanted. An attempt with both sides in one process always is one.
+    /// Both sides are on this one host, and that is what is wanted. An attempt with both sides in one process always is
+    /// one.
     public var isOneHost = false
     /// The lock manager that both sides use; `nil` for none.
     public var lockManager: LockManagerKind?
     /// Who calls the steps.
     public var mode = MigrationMode.managed
-    /// Whether Begin holds the source's job, so that nothing about the guest changes between Begin and Perform. Without, Perform starts the job.
+    /// Whether Begin holds the source's job, so that nothing about the guest changes between Begin and Perform.
+    /// Without, Perform starts the job.
     public var hasChangeProtection = true
     /// Nothing runs and no memory moves: only the definition of the guest changes its place.
     public var isOffline = false
@@ -78,7 +80,8 @@ public struct MigrateOptions: Hashable, Sendable {
     /// Whether the source's job begins with Begin and not with Perform.
     var holdsJobFromBegin: Bool { protocolVersion == .v3 && (hasChangeProtection || mode.isHeldThroughout) }
 
-    /// Whether post-copy may be used as things are: it is wished, the protocol has a way back from Finish, and the destination can ask for pages.
+    /// Whether post-copy may be used as things are: it is wished, the protocol has a way back from Finish, and the
+    /// destination can ask for pages.
     public var isPostcopyPossible: Bool {
         postcopy != nil && isTwoWay && protocolVersion == .v3 && !isOffline && (mode == .managed || mode == .peerToPeer)
     }
@@ -88,7 +91,8 @@ public struct MigrateOptions: Hashable, Sendable {
         CookieReader(attempt: attempt, hostUUID: hostUUID, isOneHost: isOneHost, lockManager: lockManager)
     }
 
-    /// Whether the stream has a way back from the destination. On exec, file and pipes `return-path` leaves the guest stopped for ever.
+    /// Whether the stream has a way back from the destination. On exec, file and pipes `return-path` leaves the guest
+    /// stopped for ever.
     public var isTwoWay: Bool {
         ["tcp:", "unix:", "vsock:", "rdma:"].contains { uri.hasPrefix($0) }
     }
@@ -102,7 +106,8 @@ public struct QEMUFeatures: Hashable, Sendable {
     public var hasYank: Bool
     /// Out-of-band commands were negotiated.
     public var hasOutOfBand: Bool
-    /// `MigrationStatus` has `postcopy-device` (10.2): before it, `postcopy-active` says nothing about what the destination has loaded.
+    /// `MigrationStatus` has `postcopy-device` (10.2): before it, `postcopy-active` says nothing about what the
+    /// destination has loaded.
     public var hasPostcopyDevice: Bool
 
     /// Features.
@@ -123,7 +128,8 @@ public struct Survey: Hashable, Sendable {
     public var description: DomainDescription
     /// What it can do.
     public var features: QEMUFeatures
-    /// Whether the end of its process will be seen. Where it will not, its own acknowledgement of `quit` and the end of the connection must do.
+    /// Whether the end of its process will be seen. Where it will not, its own acknowledgement of `quit` and the end of
+    /// the connection must do.
     public var isProcessWatched: Bool
 
     /// A survey.
@@ -162,7 +168,8 @@ public enum Effect: Hashable, Sendable {
     case survey(Side)
     /// A step is entered.
     case call(Step, Cookie)
-    /// A step that takes long is under way for good; its answer follows. Finish in post-copy, once the guest was seen running.
+    /// A step that takes long is under way for good; its answer follows. Finish in post-copy, once the guest was seen
+    /// running.
     case accepted(Step)
     /// A step is answered.
     case answer(Step, StepResult)
@@ -212,7 +219,8 @@ public struct AttemptResult: Hashable, Sendable {
     public var cancel: CancelOutcome
     /// QEMU's numbers.
     public var statistics: CookieStatistics
-    /// Between the last switchover events and our commands, in microseconds: pre-switchover to `migrate-continue`, and both completed to `cont`.
+    /// Between the last switchover events and our commands, in microseconds: pre-switchover to `migrate-continue`, and
+    /// both completed to `cont`.
     public var ownGapMicroseconds: Int64?
     /// From the guest's stop on the source to its start on the destination, in microseconds, on our clock.
     public var pauseMicroseconds: Int64?

@@ -219,7 +219,8 @@ extension MigrationWish {
         transport = options.isOffline ? .tcp : Transport(uri: options.uri)
         suspendsOnTimeout = options.timeoutMilliseconds != nil && options.timeoutAction == .pauseGuest
         switchesAfterPrecopy = options.postcopy?.isAfterFirstPass ?? false
-        // What is pinned is the guest's and QEMU's own business: nobody here knows of a limit, and RDMA says so by itself.
+        // What is pinned is the guest's and QEMU's own business: nobody here knows of a limit, and RDMA says so by
+        // itself.
         hasMemoryLimit = true
     }
 }

@@ -16,10 +16,12 @@ public struct NestedJob: Hashable, Sendable {
 
 /// The migration job of one domain, with libvirt's rules for starting, continuing and finishing it.
 ///
-/// The first call of a protocol is `start`, `setPhase`, work, `continue`; the ones in between are `isActive`, `startPhase`, work, `continue`; the
-/// last is `isActive`, `startPhase`, work, `finish`. Between calls nobody owns the job and it stays active, which is what keeps a second migration out.
+/// The first call of a protocol is `start`, `setPhase`, work, `continue`; the ones in between are `isActive`,
+/// `startPhase`, work, `continue`; the last is `isActive`, `startPhase`, work, `finish`. Between calls nobody owns the
+/// job and it stays active, which is what keeps a second migration out.
 ///
-/// Beside it there is one slot for whoever talks to QEMU: a normal job of another call, if the migration lets it in, or a nested job of the owner.
+/// Beside it there is one slot for whoever talks to QEMU: a normal job of another call, if the migration lets it in, or
+/// a nested job of the owner.
 public struct JobMachine: Hashable, Sendable {
     struct Active: Hashable {
         var job: Job
@@ -136,7 +138,8 @@ public struct JobMachine: Hashable, Sendable {
         self.active?.nets = SafetyNet(after: active.phase, on: side)
     }
 
-    /// A restart has decided that the job is kept with nobody inside: the nets of its phase are set up as after `continue`.
+    /// A restart has decided that the job is kept with nobody inside: the nets of its phase are set up as after
+    /// `continue`.
     public mutating func setNets() {
         guard let active, active.owner == nil else { return }
         self.active?.nets = SafetyNet(after: active.phase, on: side)
@@ -148,7 +151,8 @@ public struct JobMachine: Hashable, Sendable {
         active = nil
     }
 
-    /// Drops the job, whoever holds it: the domain died. A nested job goes with it, another call's normal job ends by itself.
+    /// Drops the job, whoever holds it: the domain died. A nested job goes with it, another call's normal job ends by
+    /// itself.
     public mutating func discard() {
         active = nil
         if slot?.kind == nil { slot = nil }

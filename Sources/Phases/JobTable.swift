@@ -107,10 +107,11 @@ public enum JobTable {
 }
 
 extension Step {
-    /// The step that starts a side's migration job; `nil` for the destination of a direct migration, which has no steps.
+    /// The step that starts a side's migration job; `nil` for the destination of a direct migration, which has no
+    /// steps.
     ///
-    /// On the source that is Begin where it guards the guest against changes, and else Perform: in protocol v2, where one call holds the job
-    /// throughout, and where a client does without the protection.
+    /// On the source that is Begin where it guards the guest against changes, and else Perform: in protocol v2, where
+    /// one call holds the job throughout, and where a client does without the protection.
     public static func first(
         on side: Side, _ version: ProtocolVersion, _ mode: MigrationMode, hasChangeProtection: Bool
     ) -> Step? {

@@ -14,9 +14,9 @@ public enum LeaseGate: Hashable, Sendable {
 
 /// The leases of one side's guest: what the lock manager is to be asked before something may go on.
 ///
-/// Begin of a running guest inquires. Perform is answered only when the leases were given back, so that they are free before Finish is called.
-/// `cont` waits for an acquisition, on the destination with the state that came with the cookie, on the source with its own. Without a lock
-/// manager every gate is open and nothing is asked.
+/// Begin of a running guest inquires. Perform is answered only when the leases were given back, so that they are free
+/// before Finish is called. `cont` waits for an acquisition, on the destination with the state that came with the
+/// cookie, on the source with its own. Without a lock manager every gate is open and nothing is asked.
 public struct LeaseMachine: Hashable, Sendable {
     /// Where the leases are, as far as this side knows.
     public enum Standing: Hashable, Sendable {
@@ -47,7 +47,8 @@ public struct LeaseMachine: Hashable, Sendable {
         self.kind = kind
     }
 
-    /// The state that came from the source, or that outlived a restart. On a destination that has not run anything the leases are free.
+    /// The state that came from the source, or that outlived a restart. On a destination that has not run anything the
+    /// leases are free.
     public mutating func receive(_ state: LeaseState?, isFresh: Bool) {
         self.state = state
         standing = isFresh ? .free : .unknown

@@ -61,7 +61,8 @@ public struct Ledger: Hashable, Sendable {
         return side == .destination || calls[.confirm]?.isSuccess ?? (phase == .none)
     }
 
-    /// Whether QEMU itself, or a person, said that it did not run the guest, so that a commit of this attempt was taken back.
+    /// Whether QEMU itself, or a person, said that it did not run the guest, so that a commit of this attempt was taken
+    /// back.
     public var isRunTakenBack: Bool {
         if requests[.destinationNeverRan] != nil { return true }
         if case .failed(let error)? = answers[.finish] { return error.kind == .failed }

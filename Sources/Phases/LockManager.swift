@@ -4,7 +4,8 @@ public import Migration
 public struct LockManagerKind: Hashable, Sendable {
     /// Its name; both sides must use the same one.
     public var driver: String
-    /// Whether it hands out a state with each release, without which nobody acquires again. Such a manager needs the cookies of protocol 3.
+    /// Whether it hands out a state with each release, without which nobody acquires again. Such a manager needs the
+    /// cookies of protocol 3.
     public var usesState: Bool
 
     /// A kind.
@@ -17,7 +18,8 @@ public struct LockManagerKind: Hashable, Sendable {
     public static let none = LockManagerKind(driver: "nop", usesState: false)
 }
 
-/// What a lock manager says of a guest's leases, so that the other side can tell whether somebody acquired them in between.
+/// What a lock manager says of a guest's leases, so that the other side can tell whether somebody acquired them in
+/// between.
 public struct LeaseState: Hashable, Sendable {
     /// The manager that says so.
     public var driver: String
@@ -55,8 +57,8 @@ public enum LeaseResult: Hashable, Sendable {
 
 /// Who keeps two hosts from using a guest's disks at once.
 ///
-/// It is asked at three places: in Begin it tells the state, when the guest has stopped it gives its leases back, and just before the guest runs, on
-/// the destination or again on the source, it takes them.
+/// It is asked at three places: in Begin it tells the state, when the guest has stopped it gives its leases back, and
+/// just before the guest runs, on the destination or again on the source, it takes them.
 public protocol LockManager: Sendable {
     /// Which one it is.
     var kind: LockManagerKind { get }
@@ -82,7 +84,8 @@ public struct NullLockManager: LockManager, Hashable {
     }
 }
 
-/// Leases that both sides see, as on shared storage. Each acquisition has a number, which is the state: whoever comes with an older one is refused.
+/// Leases that both sides see, as on shared storage. Each acquisition has a number, which is the state: whoever comes
+/// with an older one is refused.
 ///
 /// It also keeps a list of everything that was asked out of order, so that a test or the model checker finds it.
 public struct MemoryLockManager: LockManager, Hashable {

@@ -1,6 +1,8 @@
-/// The protocol that the five steps follow, by libvirt's numbers. Protocol 1 is recognised and refused where versions are negotiated.
+/// The protocol that the five steps follow, by libvirt's numbers. Protocol 1 is recognised and refused where versions
+/// are negotiated.
 public enum ProtocolVersion: Int, Hashable, Sendable, CaseIterable {
-    /// DumpXML, Prepare, Perform, Finish: the source is ended as soon as the guest has left it, and there is no way back from a failed Finish.
+    /// DumpXML, Prepare, Perform, Finish: the source is ended as soon as the guest has left it, and there is no way
+    /// back from a failed Finish.
     case v2 = 2
     /// Begin, Prepare, Perform, Finish, Confirm.
     case v3 = 3

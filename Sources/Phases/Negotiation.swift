@@ -136,7 +136,8 @@ public struct Negotiation: Hashable, Sendable {
     /// - Parameters:
     ///   - flags: What was asked for.
     ///   - source: What the source can do.
-    ///   - destination: What the destination can do, once the source has asked it; nobody asks it in a direct migration.
+    ///   - destination: What the destination can do, once the source has asked it; nobody asks it in a direct
+    ///   migration.
     public static func uri(
         _ flags: MigrationFlags, source: PartyFeatures, destination: PartyFeatures?
     ) -> Negotiation {
@@ -231,7 +232,8 @@ public struct Negotiation: Hashable, Sendable {
             let hasParameters = ask(
                 "the source takes parameters", source.contains(.parameters), yes: "Perform with parameters",
                 no: "plain Perform")
-            // The source drives: which protocol it is depends on what the destination knows, not on how the source was called.
+            // The source drives: which protocol it is depends on what the destination knows, not on how the source was
+            // called.
             return common(.all, destination ?? [], both: "the destination knows").map {
                 InnerPerform(caller: .peerToPeer, hasParameters: hasParameters, version: $0)
             }

@@ -1,8 +1,10 @@
 public import Migration
 
-/// What the coordinator and a side tell one another. Between agents these travel over the network, in one process they are calls.
+/// What the coordinator and a side tell one another. Between agents these travel over the network, in one process they
+/// are calls.
 ///
-/// Any of them may be lost with its connection, come twice or come late; what a receiver does about it is part of its machine.
+/// Any of them may be lost with its connection, come twice or come late; what a receiver does about it is part of its
+/// machine.
 public enum PartyMessage: Hashable, Sendable {
     /// Coordinator to side: a step. `Cookie.isSuccess` tells what Confirm confirms. Said again until it is answered.
     case call(Step, Cookie)
@@ -12,7 +14,8 @@ public enum PartyMessage: Hashable, Sendable {
     case abort
     /// Coordinator to side: give the job back without having migrated, or go back to an interrupted post-copy.
     case release
-    /// Coordinator to source: the destination is in post-copy or done, so that the guest may be given away once that is proven safe.
+    /// Coordinator to source: the destination is in post-copy or done, so that the guest may be given away once that is
+    /// proven safe.
     case allowHandOver
     /// Coordinator to source: the guest may run on the destination and must not run here.
     case stopAtOnce
@@ -48,7 +51,8 @@ public struct SideStanding: Hashable, Sendable {
     public var isFinished: Bool
     /// Somebody paused the guest while it was copied.
     public var wasPausedOnTheWay: Bool
-    /// A wait of this side's ran out that the coordinator has to act upon: a source that cannot be stopped, a destination whose monitor is lost.
+    /// A wait of this side's ran out that the coordinator has to act upon: a source that cannot be stopped, a
+    /// destination whose monitor is lost.
     public var isStuck: Bool
     /// The side was restarted and has not re-read its QEMU yet: the report is empty, the rest comes from the ledger.
     public var isCatchingUp: Bool

@@ -2,8 +2,8 @@ public import Migration
 
 /// The phases that a recording of somebody else's migration went through, as far as what was sent and seen shows them.
 ///
-/// Whoever drove it need not have known any phases. None is entered backwards; only from `postcopy_failed` on, as with libvirt, a phase may come
-/// again: every recovery is another Begin and Prepare.
+/// Whoever drove it need not have known any phases. None is entered backwards; only from `postcopy_failed` on, as with
+/// libvirt, a phase may come again: every recovery is another Begin and Prepare.
 public struct PhaseInference: Hashable, Sendable {
     private var entered: [Side: [Phase]] = [:]
     private var completed: Set<Side> = []
@@ -12,7 +12,8 @@ public struct PhaseInference: Hashable, Sendable {
     private var isRunSent = false
     private var wasStopped = false
     private var isUnwinding = false
-    /// `query-migrate` commands of the source that are not answered yet, and how many of them left before the resume did.
+    /// `query-migrate` commands of the source that are not answered yet, and how many of them left before the resume
+    /// did.
     private var openQueries = 0
     private var staleQueries = 0
 

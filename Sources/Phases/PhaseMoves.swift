@@ -51,7 +51,8 @@ public enum PhaseMoves {
         rows.filter { $0.side == side && $0.from == from && $0.to == to }
     }
 
-    /// A bit for each phase that may follow, by side and phase: the question is asked on the way to the guest's continuation.
+    /// A bit for each phase that may follow, by side and phase: the question is asked on the way to the guest's
+    /// continuation.
     private static let masks: [UInt32] = {
         var masks = [UInt32](repeating: 0, count: 2 * Phase.allCases.count)
         for row in rows where row.to != .none {

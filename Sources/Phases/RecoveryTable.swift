@@ -165,11 +165,13 @@ public struct RecoveryRow: Hashable, Sendable {
     }
 }
 
-/// What each side does after a restart: a pure function of the phase, of what QEMU shows when it is asked again, and of the ledger.
+/// What each side does after a restart: a pure function of the phase, of what QEMU shows when it is asked again, and of
+/// the ledger.
 ///
-/// The rows follow libvirt's recovery after a restart of its daemon, with three differences: a migration that still runs is taken over and not cancelled; where
-/// libvirt leaves a paused guest to "a third party", the peer is asked, and what a person must find out is said; and whoever may run the guest is
-/// decided by the records of rule 6 (surrender, run, refusal) and never by what does not run now.
+/// The rows follow libvirt's recovery after a restart of its daemon, with three differences: a migration that still
+/// runs is taken over and not cancelled; where libvirt leaves a paused guest to "a third party", the peer is asked, and
+/// what a person must find out is said; and whoever may run the guest is decided by the records of rule 6 (surrender,
+/// run, refusal) and never by what does not run now.
 public enum RecoveryTable {
     /// The decision and its row.
     public static func decide(_ evidence: RecoveryEvidence) -> RecoveryRow {

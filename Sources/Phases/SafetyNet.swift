@@ -114,12 +114,14 @@ public struct NetRow: Hashable, Sendable {
 
 /// What the nets do, for every phase in which a job can be left.
 ///
-/// Where libvirt guesses, or leaves a guest paused without telling anybody, ours keeps the job and asks: silence and a closed connection prove nothing.
+/// Where libvirt guesses, or leaves a guest paused without telling anybody, ours keeps the job and asks: silence and a
+/// closed connection prove nothing.
 public enum NetTable {
     /// The rows: closed connections, then dead domains.
     public static let rows: [NetRow] = closed + died
 
-    /// What follows in a situation; `nil` where no net is set up, because somebody is inside and notices by himself, or because the phase needs none.
+    /// What follows in a situation; `nil` where no net is set up, because somebody is inside and notices by himself, or
+    /// because the phase needs none.
     ///
     /// - Parameters:
     ///   - event: What happened.
@@ -202,8 +204,8 @@ extension JobMachine {
         return NetTable.outcome(of: event, side, phase, isPostcopy: isPostcopy, isComplete: isComplete)
     }
 
-    /// Takes the job for the handling of what a net caught: whoever talks to QEMU has to be inside first. The handler leaves by `continue` or
-    /// `finish`, as the outcome says; a job that the domain's death drops is dropped here.
+    /// Takes the job for the handling of what a net caught: whoever talks to QEMU has to be inside first. The handler
+    /// leaves by `continue` or `finish`, as the outcome says; a job that the domain's death drops is dropped here.
     public mutating func take(_ outcome: NetOutcome, owner: String) throws(JobError) -> PhaseMove {
         let current = phase
         guard outcome.after != .discarded else {

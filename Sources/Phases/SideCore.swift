@@ -21,7 +21,8 @@ struct SideCore: Hashable, Sendable {
     var firstRunState: RunState?
     /// Whether a poll is on its way, so that a slow QEMU is not buried in them.
     private(set) var isPolling = false
-    /// For how long QEMU has said nothing, in ticks that found a poll unanswered; a poll that was given up counts as many.
+    /// For how long QEMU has said nothing, in ticks that found a poll unanswered; a poll that was given up counts as
+    /// many.
     private var silence = 0
 
     /// Whether one call holds the job from its first step to its last.
@@ -58,7 +59,8 @@ struct SideCore: Hashable, Sendable {
     /// Ticks that a silent QEMU is given.
     private static let patience = 60
 
-    /// Whether QEMU has just left the last poll of several in a row without an answer, and said nothing else meanwhile. Told once for each silence.
+    /// Whether QEMU has just left the last poll of several in a row without an answer, and said nothing else meanwhile.
+    /// Told once for each silence.
     mutating func fallsSilent() -> Bool {
         guard silence == Self.patience else { return false }
         silence += 1
@@ -78,7 +80,8 @@ struct SideCore: Hashable, Sendable {
     /// A poll leaves out of turn.
     mutating func startPolling() { isPolling = true }
 
-    /// Keeps the account of what QEMU leaves unanswered; tells whether it had been silent for too long and speaks again.
+    /// Keeps the account of what QEMU leaves unanswered; tells whether it had been silent for too long and speaks
+    /// again.
     mutating func heard(_ fact: Fact) -> Bool {
         switch fact {
         case .unanswered(let command):
@@ -103,7 +106,8 @@ struct SideCore: Hashable, Sendable {
 
     func hasCapability(_ name: String) -> Bool { originalCapabilities?.contains { $0.name == name } ?? false }
 
-    /// The one command that brings the capabilities to `wanted`, leftovers of somebody's earlier migration included; `nil` if nothing changes.
+    /// The one command that brings the capabilities to `wanted`, leftovers of somebody's earlier migration included;
+    /// `nil` if nothing changes.
     mutating func configureCapabilities(_ wanted: [String]) -> Command? {
         var changes: [CapabilitySetting] = []
         for setting in originalCapabilities ?? [] {

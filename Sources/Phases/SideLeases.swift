@@ -20,7 +20,8 @@ extension SideCore {
 }
 
 extension SideCore {
-    /// The lock manager answered. The state of leases that were given back goes on record before anything follows from it.
+    /// The lock manager answered. The state of leases that were given back goes on record before anything follows from
+    /// it.
     mutating func leaseAnswered(_ result: LeaseResult) -> [Effect] {
         let asked = lease.pending
         lease.answered(result)
@@ -62,7 +63,8 @@ extension SourceMachine {
         return failBegin("the guest's leases cannot be told: \(why)")
     }
 
-    /// Before Perform is answered the leases are free. What is not given back the destination will not get, and it will say so.
+    /// Before Perform is answered the leases are free. What is not given back the destination will not get, and it will
+    /// say so.
     mutating func leasesToFree() -> [Effect]? {
         guard options.lockManager != nil else { return nil }
         let gate = core.lease.release()
@@ -80,7 +82,8 @@ extension SourceMachine {
             .confirm, .failed(StepError(.unproven, "the guest stays stopped here without its leases: \(why)")))
     }
 
-    /// The leases follow the guest: when it stops on the way they are given back, when it was continued, by whomever, they are taken again.
+    /// The leases follow the guest: when it stops on the way they are given back, when it was continued, by whomever,
+    /// they are taken again.
     mutating func followLeases() -> [Effect] {
         guard options.lockManager != nil, core.lease.standing != .unknown else { return [] }
         let gate: LeaseGate

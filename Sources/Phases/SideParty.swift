@@ -1,10 +1,12 @@
 public import Migration
 
-/// One side of an attempt as a party of its own: its machine, its ledger, and the talk with a coordinator that may be anywhere.
+/// One side of an attempt as a party of its own: its machine, its ledger, and the talk with a coordinator that may be
+/// anywhere.
 ///
-/// The machine decides what is done; this wrapper makes every step repeatable (called again, a step that was answered is answered the same, one that is
-/// being worked on is only accepted), keeps the ledger, and tells the coordinator what changed. A crash leaves the ledger; a party is built from it
-/// by `init(restarting:options:)` and takes up the attempt when it is told `restarted`.
+/// The machine decides what is done; this wrapper makes every step repeatable (called again, a step that was answered
+/// is answered the same, one that is being worked on is only accepted), keeps the ledger, and tells the coordinator
+/// what changed. A crash leaves the ledger; a party is built from it by `init(restarting:options:)` and takes up the
+/// attempt when it is told `restarted`.
 public struct SideParty: Hashable, Sendable {
     /// Which end.
     public let side: Side
@@ -142,7 +144,8 @@ public struct SideParty: Hashable, Sendable {
         }
     }
 
-    /// Whether this is said for the first time: the same wish said again, because nobody could know whether it was heard, is one wish.
+    /// Whether this is said for the first time: the same wish said again, because nobody could know whether it was
+    /// heard, is one wish.
     private mutating func once(_ message: PartyMessage) -> Bool {
         guard !heard.contains(message) else { return false }
         heard.append(message)
@@ -175,7 +178,8 @@ public struct SideParty: Hashable, Sendable {
         }
     }
 
-    /// A person vouches that the guest never ran here: the commit is taken back, unless it is seen to have run, so that Abandon can end this QEMU.
+    /// A person vouches that the guest never ran here: the commit is taken back, unless it is seen to have run, so that
+    /// Abandon can end this QEMU.
     private mutating func takeBack(_ request: Request, _ origin: Origin) -> [SideEffect] {
         guard destination != nil, !evidence.events.has(.ran), ledger.requests[request] == nil else { return [] }
         let record = JournalRecord.requested(request, origin)
@@ -259,7 +263,8 @@ public struct SideParty: Hashable, Sendable {
                 ledger.note(record)
                 result.append(.persist(record))
             case .phase(let move):
-                // The end of the job says that its last step is done: that goes on record first, so that no crash falls between the two.
+                // The end of the job says that its last step is done: that goes on record first, so that no crash falls
+                // between the two.
                 if move.to == .none { result += record(answerIn: effects[index...]) }
                 ledger.note(.phase(move))
                 result.append(.phase(move))

@@ -10,8 +10,9 @@ extension SideParty {
 
     /// Nobody is there to call the next step, and has not been for as long as anybody would wait.
     ///
-    /// The source gives its job back where nothing has moved, goes on with a migration that runs, and stays stopped once the guest is given away. A destination
-    /// that is not complete is ended; a complete one, or one in post-copy, stays as it is until somebody asks. The steps of a recovery are given back.
+    /// The source gives its job back where nothing has moved, goes on with a migration that runs, and stays stopped
+    /// once the guest is given away. A destination that is not complete is ended; a complete one, or one in post-copy,
+    /// stays as it is until somebody asks. The steps of a recovery are given back.
     mutating func peerStaysAway(sequence: Int) -> [SideEffect] {
         guard !isPeerConnected, catchingUp == nil, let outcome = caught else { return [] }
         var effects: [Effect] = []
@@ -21,7 +22,8 @@ extension SideParty {
             // It ends its QEMU as well.
             case .refuse: effects += destination?.abandon() ?? []
             case .endQEMU: break
-            // Who was asked nothing does nothing; as soon as the peer is there again it asks, and a person reads it in the standing.
+            // Who was asked nothing does nothing; as soon as the peer is there again it asks, and a person reads it in
+            // the standing.
             case .stayPaused, .askPeer, .tellPerson, .tellPeer: break
             }
         }

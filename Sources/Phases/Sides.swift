@@ -1,6 +1,8 @@
-/// The source side's steps. The coordinator does not know whether they are taken in this process or by an agent that owns the monitor.
+/// The source side's steps. The coordinator does not know whether they are taken in this process or by an agent that
+/// owns the monitor.
 ///
-/// A step is entered with the cookie of the one before; its answer comes back, now or later, as `Effect.answer` with a cookie or an error.
+/// A step is entered with the cookie of the one before; its answer comes back, now or later, as `Effect.answer` with a
+/// cookie or an error.
 public protocol SourceSide: Sendable {
     /// Holds the job and describes the guest.
     mutating func begin(_ cookie: Cookie) -> [Effect]

@@ -26,7 +26,8 @@ extension SourceMachine {
         // In post-copy there is nothing that a cancel could come to.
         case (.cancel, .migrating) where isPastCancel, (.yank, .migrating) where isPastCancel: return []
         case (.cancel, .migrating):
-            // A cancel between STOP and pre-switchover can leave QEMU 7.2 waiting for a continue that names the state it is in.
+            // A cancel between STOP and pre-switchover can leave QEMU 7.2 waiting for a continue that names the state
+            // it is in.
             let nudge: [Effect] =
                 evidence.events.has(.cancelling) ? [core.send(.migrateContinue(state: "cancelling"))] : []
             return nudge + cut()

@@ -16,7 +16,8 @@ extension SourceMachine {
         guard case .cleaning(var cleaning) = state, evidence.monitor == .connected else { return [] }
         cleaning.isYankAsked = hasYank
         state = .cleaning(cleaning)
-        // Before `failing` existed, `failed` did not mean that QEMU had tidied up: capabilities touched in between can abort it.
+        // Before `failing` existed, `failed` did not mean that QEMU had tidied up: capabilities touched in between can
+        // abort it.
         return (hasYank ? [core.send(.queryYank)] : []) + [core.send(.queryMigrate), core.send(.queryStatus)]
     }
 

@@ -2,7 +2,8 @@ public import Migration
 
 /// The source side of an attempt: Begin, Perform, Confirm, and the evidence about the QEMU the guest leaves.
 ///
-/// A value without clock and I/O. Inputs are method calls, outputs are effects; `Effect.answer` tells the coordinator how a step went.
+/// A value without clock and I/O. Inputs are method calls, outputs are effects; `Effect.answer` tells the coordinator
+/// how a step went.
 public struct SourceMachine: Hashable, Sendable {
     enum State: Hashable {
         case idle
@@ -96,7 +97,8 @@ public struct SourceMachine: Hashable, Sendable {
 
     // MARK: Steps
 
-    /// Begin: hold the job, ask what there is. DumpXML asks the same and holds nothing, as Begin does without change protection.
+    /// Begin: hold the job, ask what there is. DumpXML asks the same and holds nothing, as Begin does without change
+    /// protection.
     public mutating func begin(_ cookie: Cookie) -> [Effect] {
         if case .interrupted = state { return beginResume(cookie) }
         guard case .idle = state else {
@@ -229,7 +231,8 @@ public struct SourceMachine: Hashable, Sendable {
         return [core.send(first)]
     }
 
-    /// Gives the job back without having migrated: something else went wrong before Perform. A recovery that cannot go on leaves it as it was.
+    /// Gives the job back without having migrated: something else went wrong before Perform. A recovery that cannot go
+    /// on leaves it as it was.
     public mutating func release() -> [Effect] {
         switch state {
         case .recovering: return interrupt()
@@ -493,7 +496,8 @@ public struct SourceMachine: Hashable, Sendable {
         case .completed: return surrender()
         case .postcopy(let stage): return progress(inPostcopy: stage)
         case .held:
-            // An abort that found QEMU waiting for us. One cancel is enough, also while it waits behind a reply that does not come.
+            // An abort that found QEMU waiting for us. One cancel is enough, also while it waits behind a reply that
+            // does not come.
             if stopping.isWanted { return stopping == .expected || stopping == .interrupted ? stop() : [] }
             guard !isContinued else { return [] }
             isContinued = true

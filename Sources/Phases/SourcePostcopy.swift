@@ -65,7 +65,8 @@ extension SourceMachine {
         }
     }
 
-    /// Starts post-copy once memory is being copied: QEMU takes the command earlier too, but a destination that has not begun to load fails.
+    /// Starts post-copy once memory is being copied: QEMU takes the command earlier too, but a destination that has not
+    /// begun to load fails.
     mutating func postcopyIfDue() -> [Effect] {
         guard case .migrating = state, case .copying = evidence.stage, !stopping.isWanted else { return [] }
         let isPassed = evidence.events[.pass].map { $0.count > 1 } ?? false
@@ -102,8 +103,9 @@ extension SourceMachine {
         return prove()
     }
 
-    /// Proves that QEMU will not resume the guest by itself any more. Up to 10.1 it says `postcopy-active` before it has sent the device state, and may
-    /// still fail and go on with the guest; while it sends, it answers nothing, so an answer that says the same again comes after that.
+    /// Proves that QEMU will not resume the guest by itself any more. Up to 10.1 it says `postcopy-active` before it
+    /// has sent the device state, and may still fail and go on with the guest; while it sends, it answers nothing, so
+    /// an answer that says the same again comes after that.
     private mutating func prove() -> [Effect] {
         guard handOver == .due, evidence.stage == .postcopy(.active) else { return [] }
         if core.survey?.features.hasPostcopyDevice ?? false { return surrender() }
@@ -179,7 +181,8 @@ extension SourceMachine {
     /// The guest runs here and on the destination.
     public func stopAtOnce() -> [Effect] { evidence.processEnd == nil ? [core.send(.stop)] : [] }
 
-    /// Post-copy is broken, or its recovery is: nothing is decided, the job is kept with nobody inside. An open step is answered so.
+    /// Post-copy is broken, or its recovery is: nothing is decided, the job is kept with nobody inside. An open step is
+    /// answered so.
     mutating func interrupt(because why: String = "the post-copy was interrupted") -> [Effect] {
         let error = StepResult.failed(StepError(.interrupted, why))
         var answer: [Effect] = []

@@ -31,7 +31,8 @@ extension SourceMachine {
         }
     }
 
-    /// Perform of a recovery: connect again. Where the guest was given away before that is all, else the hand-over is still to be proven.
+    /// Perform of a recovery: connect again. Where the guest was given away before that is all, else the hand-over is
+    /// still to be proven.
     mutating func performResume(_ cookie: Cookie) -> [Effect] {
         guard let uri = cookie.uri else {
             return [.answer(.perform, .failed(StepError(.refused, "Perform without an address")))]

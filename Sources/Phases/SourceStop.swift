@@ -56,7 +56,8 @@ extension SourceMachine {
             + "now could leave it running twice"
     }
 
-    /// Whether the destination may run the guest without anybody's word, so that stopping the source's migration proves nothing.
+    /// Whether the destination may run the guest without anybody's word, so that stopping the source's migration proves
+    /// nothing.
     var isBeyondRecall: Bool { options.mode == .direct && evidence.triggers.wasSent(.continueSwitchover) }
 
     mutating func abort(_ why: String) -> [Effect] {
@@ -94,11 +95,12 @@ extension SourceMachine {
         // In post-copy a cancel destroys the guest, and a yank would only interrupt it.
         case .postcopy: return []
         case .stopping: return watchStopping()
-        // Before 10.0 QEMU goes from here into post-copy with no word between, and a cancel would destroy the guest there.
+        // Before 10.0 QEMU goes from here into post-copy with no word between, and a cancel would destroy the guest
+        // there.
         case _ where mayBeInPostcopy: return cut()
         default:
-            // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's wish.
-            // Held before the switchover QEMU listens to nothing but a cancel.
+            // An abort looks like an error to QEMU, which is what it is; a cancel is QEMU's own word for somebody's
+            // wish. Held before the switchover QEMU listens to nothing but a cancel.
             if !isCancelWanted, hasYank, evidence.stage != .held {
                 stopping = max(stopping, .interrupted)
                 return yank()
@@ -136,7 +138,8 @@ extension SourceMachine {
         evidence.triggers.wasSent(.startPostcopy) && evidence.triggers.wasSent(.continueSwitchover)
     }
 
-    /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer that does not read.
+    /// Cuts the migration's sockets out of band: the only thing QEMU still hears while it writes device state to a peer
+    /// that does not read.
     func yank() -> [Effect] {
         guard hasYank else {
             let cancel = mayBeInPostcopy ? [] : [core.send(.migrateCancel)]

@@ -1,8 +1,8 @@
 public import JSONC
 
-/// Reply of `query-migrate`. Everything is optional: `{}` before the first migration, no numbers after `failed` or `cancelled`,
-/// little on a destination. Numbers are read whether QEMU writes them as integers or as doubles; a member of an
-/// unexpected type counts as missing, unknown members are ignored.
+/// Reply of `query-migrate`. Everything is optional: `{}` before the first migration, no numbers after `failed` or
+/// `cancelled`, little on a destination. Numbers are read whether QEMU writes them as integers or as doubles; a member
+/// of an unexpected type counts as missing, unknown members are ignored.
 public struct MigrationInfo: Hashable, Sendable {
     /// The member `ram`.
     public struct RAM: Hashable, Sendable {

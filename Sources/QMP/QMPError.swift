@@ -1,7 +1,7 @@
 /// What went wrong between us and a monitor.
 ///
-/// `message` is for people and names the offender (the command, the path, the word); `errorClass` and `desc` are QEMU's own
-/// members of an error reply and are never to be parsed, because QEMU rewords them between releases.
+/// `message` is for people and names the offender (the command, the path, the word); `errorClass` and `desc` are QEMU's
+/// own members of an error reply and are never to be parsed, because QEMU rewords them between releases.
 public struct QMPError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The kind of error; open, so that new kinds do not break a `switch`.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
@@ -17,7 +17,8 @@ public struct QMPError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let busy = Code(name: .busy)
         /// The connection ended, by either side, before the answer came.
         public static let closed = Code(name: .closed)
-        /// The deadline of a command passed. What the command does in QEMU is unknown, unless the message says that it was not sent.
+        /// The deadline of a command passed. What the command does in QEMU is unknown, unless the message says that it
+        /// was not sent.
         public static let timeout = Code(name: .timeout)
         /// QEMU answered with an error; see `errorClass` and `desc`.
         public static let refused = Code(name: .refused)
@@ -62,7 +63,8 @@ public struct QMPError: Error, Hashable, Sendable, CustomStringConvertible {
     public var code: Code
     /// One sentence for people, naming the offender.
     public var message: String
-    /// QEMU's error class (`GenericError`, `CommandNotFound`, ...; unknown words are generic), for `refused` and some problems.
+    /// QEMU's error class (`GenericError`, `CommandNotFound`, ...; unknown words are generic), for `refused` and some
+    /// problems.
     public var errorClass: String?
     /// QEMU's own text, for `refused` and some problems.
     public var desc: String?

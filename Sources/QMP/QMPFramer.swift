@@ -1,10 +1,11 @@
 /// Cuts a byte stream into QMP messages.
 ///
-/// QEMU writes one object per line (CR LF), or over several lines with `pretty=on`, and reads objects without any delimiter; a read may hold
-/// half a message or twenty. So a message is a balanced object, and line ends matter only between messages. What is not a message
-/// is handed out as garbage: up to the line end when it starts outside an object; an unfinished object when a raw line feed
-/// occurs inside one of its strings (JSON forbids that, so the line was torn) or when a resynchronisation byte
-/// (0xFF, also 0xFE) follows. Every byte is looked at once, however small the reads are.
+/// QEMU writes one object per line (CR LF), or over several lines with `pretty=on`, and reads objects without any
+/// delimiter; a read may hold half a message or twenty. So a message is a balanced object, and line ends matter only
+/// between messages. What is not a message is handed out as garbage: up to the line end when it starts outside an
+/// object; an unfinished object when a raw line feed occurs inside one of its strings (JSON forbids that, so the line
+/// was torn) or when a resynchronisation byte (0xFF, also 0xFE) follows. Every byte is looked at once, however small
+/// the reads are.
 ///
 /// The framer is driven by pulling, so that nothing runs while it is borrowed:
 /// ```

@@ -3,17 +3,20 @@ internal import JSONC
 
 /// The protocol with one monitor, from the greeting to the end of the connection.
 ///
-/// A pure value: it does no I/O and reads no clock. Its driver calls one method for each thing that happens, does what the
-/// returned action says, and then writes whatever `nextWrite()` hands out until that is nil. Times are monotonic nanoseconds.
+/// A pure value: it does no I/O and reads no clock. Its driver calls one method for each thing that happens, does what
+/// the returned action says, and then writes whatever `nextWrite()` hands out until that is nil. Times are monotonic
+/// nanoseconds.
 ///
 /// The rules it keeps, which QEMU's monitor imposes:
 /// - Nothing but `qmp_capabilities` is sent before it was answered; what is submitted earlier waits.
 /// - At most seven in-band commands are in flight: with eight QEMU stops reading the socket, and out-of-band commands
 ///   would be stuck behind them. The others wait here, in order.
-/// - In-band replies come in order, so a missed deadline means that the line is held up: no further in-band command is sent until
+/// - In-band replies come in order, so a missed deadline means that the line is held up: no further in-band command is
+///   sent until
 ///   the overdue reply arrived. Out-of-band commands are always sent at once.
 /// - One poll at a time.
-/// - One command with descriptors at a time: QEMU keeps only the descriptors that came last, until a command takes them.
+/// - One command with descriptors at a time: QEMU keeps only the descriptors that came last, until a command takes
+///   them.
 /// - Replies are matched by id. Errors without id are reported and never guessed to a command.
 ///
 /// `Token` is whatever the driver needs to find the asker again; it is handed back exactly once.
@@ -179,7 +182,8 @@ public struct QMPSession<Token> {
         return .awaitGreeting(deadline: deadline)
     }
 
-    /// Somebody wants a command executed. Its deadline counts from here, waiting included. `carriesDescriptors` if descriptors go along with it.
+    /// Somebody wants a command executed. Its deadline counts from here, waiting included. `carriesDescriptors` if
+    /// descriptors go along with it.
     public mutating func submit(
         _ request: QMPRequest, token: Token, carriesDescriptors: Bool = false, at now: UInt64
     ) -> SubmitAction {
@@ -251,7 +255,8 @@ public struct QMPSession<Token> {
         }
     }
 
-    /// Bytes came that are no QMP message; `what` describes them. Before the greeting that means that the peer speaks something else.
+    /// Bytes came that are no QMP message; `what` describes them. Before the greeting that means that the peer speaks
+    /// something else.
     public mutating func receivedGarbage(_ what: String) -> ReceiveAction {
         switch self.state {
         case .closed:
@@ -264,8 +269,8 @@ public struct QMPSession<Token> {
         }
     }
 
-    /// A framed message came that cannot be parsed. QEMU can do that to a reply (it prints a NaN as `nan`); then the command it belongs to,
-    /// if its id can still be made out, ends with `invalidReply` instead of holding up the line.
+    /// A framed message came that cannot be parsed. QEMU can do that to a reply (it prints a NaN as `nan`); then the
+    /// command it belongs to, if its id can still be made out, ends with `invalidReply` instead of holding up the line.
     public mutating func receivedUnreadable(_ line: UnsafeRawBufferPointer, _ what: String) -> ReceiveAction {
         guard case .ready = self.state, let id = QMPMessage.trailingID(line) else { return self.receivedGarbage(what) }
         switch self.answered(id, refusal: nil) {

@@ -18,7 +18,8 @@ import Testing
             .send(.migrateRecover(uri: "x")), .send(.migrate(uri: "x", resume: true)), .accept(listen),
         ]
 
-    /// Total and idempotent: every order of up to three facts has a stage, and looking again or being told again changes nothing.
+    /// Total and idempotent: every order of up to three facts has a stage, and looking again or being told again
+    /// changes nothing.
     @Test(arguments: Side.allCases) func totalAndIdempotent(side: Side) {
         let opener = side == .source ? migrate : listen
         var stages: Set<Stage> = []

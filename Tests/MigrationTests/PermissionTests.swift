@@ -105,7 +105,8 @@ import Testing
         }
     }
 
-    /// Whatever is asked for in whatever stage: there is an answer, and a refusal is two sentences that name the act, the side and the state.
+    /// Whatever is asked for in whatever stage: there is an answer, and a refusal is two sentences that name the act,
+    /// the side and the state.
     @Test(arguments: Side.allCases) func everyActHasAnAnswerEverywhere(side: Side) {
         for stage in StageKind.allCases {
             guard let story = Self.story(stage, side) else { continue }
@@ -191,7 +192,8 @@ import Testing
     @Test(arguments: [QEMUVersion(10, 2), QEMUVersion(11, 1, 3)])
     func nothingIsAllowedThatQEMURefuses(version: QEMUVersion) {
         for (word, row) in Self.oracle {
-            // `failing` goes before `failed` where there is the word; here it is left out, so that nothing is tidied up yet.
+            // `failing` goes before `failed` where there is the word; here it is left out, so that nothing is tidied up
+            // yet.
             let state: RunState = word == .completed ? .postMigrate : .running
             let lines: [Line] =
                 word.map { [.state(.running), .send(migrate), .accept(migrate), .word($0), .state(state)] } ?? []
@@ -212,7 +214,8 @@ import Testing
 
     // MARK: What depends on more than the stage
 
-    /// More proof never allows less, on either side, except the records that forbid: that the destination may run, or never will.
+    /// More proof never allows less, on either side, except the records that forbid: that the destination may run, or
+    /// never will.
     @Test(arguments: Side.allCases) func moreProofAllowsMore(side: Side) {
         for stage in StageKind.allCases {
             guard let story = Self.story(stage, side) else { continue }

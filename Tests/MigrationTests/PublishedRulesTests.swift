@@ -1,7 +1,8 @@
 import Migration
 import Testing
 
-/// The list of what is published when, against evidence: a list that says something else than what is published is worse than none.
+/// The list of what is published when, against evidence: a list that says something else than what is published is
+/// worse than none.
 @Suite struct PublishedRulesTests {
     /// What was seen on each side (`nil`: never seen), and the rule that has to decide.
     struct Case: CustomStringConvertible {
@@ -229,8 +230,8 @@ import Testing
         #expect(exercised == Set(listed))
     }
 
-    /// The list is an interface: this version of it is frozen in a file. Whoever changes a word, a rule or their order gives the list another
-    /// version, writes the file of that version, and tells the users.
+    /// The list is an interface: this version of it is frozen in a file. Whoever changes a word, a rule or their order
+    /// gives the list another version, writes the file of that version, and tells the users.
     @Test func theListIsTheOneOfItsVersion() throws {
         let lines = try fixtureLines("published-rules-\(PublishedRules.version).tsv").filter { !$0.hasPrefix("#") }
         let own = PublishedRules.table.map { rule in

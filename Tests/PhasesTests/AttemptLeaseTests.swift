@@ -74,7 +74,8 @@ import Testing
         #expect(acts(leased) == acts(plain))
     }
 
-    /// Somebody else took the leases while the guest was between the hosts: the destination does not run it, and neither does the source.
+    /// Somebody else took the leases while the guest was between the hosts: the destination does not run it, and
+    /// neither does the source.
     @Test func somebodyElseWasFaster() {
         var driver = ScriptedDriver(
             Script(), options: ScriptedDriver.options { $0.lockManager = Self.memory })

@@ -233,7 +233,8 @@ extension Effect {
 
     // MARK: Cancel
 
-    /// Wherever a cancel comes, the attempt ends with the guest in one place, and the word is one of a cancel unless it came too late.
+    /// Wherever a cancel comes, the attempt ends with the guest in one place, and the word is one of a cancel unless it
+    /// came too late.
     @Test func aCancelAtEveryMoment() throws {
         let length = attempt().inputs
         let surrender = moment { $0.records.contains(.surrendered(attempt: "a1")) }
@@ -296,7 +297,8 @@ extension Effect {
 
     // MARK: Who says nothing
 
-    /// A source that keeps its connection and says nothing is waited for as long as a lost monitor is, without anybody's deadline or cancel.
+    /// A source that keeps its connection and says nothing is waited for as long as a lost monitor is, without
+    /// anybody's deadline or cancel.
     @Test(arguments: [true, false]) func aSilentSourceIsGivenUp(isTold: Bool) throws {
         let silence = script {
             $0.failsToConverge = true

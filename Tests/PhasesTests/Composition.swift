@@ -23,7 +23,8 @@ enum MessageFate: Hashable {
     case late(Int)
 }
 
-/// An attempt whose parties are on hosts of their own, with a scripted pair of QEMUs: messages, crashes and restarts included.
+/// An attempt whose parties are on hosts of their own, with a scripted pair of QEMUs: messages, crashes and restarts
+/// included.
 struct Composition {
     /// A message on its way.
     struct Letter {

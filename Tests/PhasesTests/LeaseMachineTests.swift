@@ -150,7 +150,8 @@ private struct World: Hashable {
         #expect(world.locks.holder == nil && world.locks.violations.isEmpty)
     }
 
-    /// The answers come at any moment and the sides act in any order that the steps allow: never do both hold, and nothing is out of order.
+    /// The answers come at any moment and the sides act in any order that the steps allow: never do both hold, and
+    /// nothing is out of order.
     @Test func anyOrder() {
         enum Act: CaseIterable { case answerSource, answerDestination, stop, finish, rollback, restartSource }
         struct State: Hashable {

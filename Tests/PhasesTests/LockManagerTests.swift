@@ -26,7 +26,8 @@ import Testing
         #expect(locks.perform(.acquire(first), on: runner) == .acquired)
         #expect(locks.holder == runner && locks.version == 2)
         #expect(locks.violations.isEmpty)
-        // Whoever comes later with the same state is too late, without having done wrong once the leases are free again.
+        // Whoever comes later with the same state is too late, without having done wrong once the leases are free
+        // again.
         #expect(locks.perform(.release, on: runner) == .released(LeaseState(driver: "memory", state: "version=2")))
         guard case .refused(let why) = locks.perform(.acquire(first), on: runner == .source ? .destination : .source)
         else {

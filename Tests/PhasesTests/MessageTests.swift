@@ -40,7 +40,8 @@ import Testing
                 composition.run()
                 try #require(composition.violations.isEmpty, story(composition))
                 let result = try #require(composition.result, story(composition))
-                // Away for long enough, a side does what it does without a coordinator; what was undecided then is asked for when it is back.
+                // Away for long enough, a side does what it does without a coordinator; what was undecided then is
+                // asked for when it is back.
                 let isSettled = result.word != .undecided || whole.result?.word == .undecided
                 #expect(pause == 1 ? result.word == whole.result?.word : isSettled, story(composition))
             }

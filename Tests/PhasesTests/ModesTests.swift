@@ -216,7 +216,8 @@ import Testing
         #expect(refused > 0)
     }
 
-    /// Nobody knows whether the destination runs: the source is not continued by us, and a person is told what to find out.
+    /// Nobody knows whether the destination runs: the source is not continued by us, and a person is told what to find
+    /// out.
     @Test func directNeverContinuesTheSource() throws {
         var stuck = Script()
         stuck.isDeviceStuck = true
@@ -250,7 +251,8 @@ import Testing
         ("peer to peer", { $0.mode = .peerToPeer }), ("direct", direct),
     ]
 
-    /// Every fault at many moments, in every protocol and mode: never two copies, and no lie about what became of the guest.
+    /// Every fault at many moments, in every protocol and mode: never two copies, and no lie about what became of the
+    /// guest.
     @Test(arguments: manners.indices) func oneFaultInEveryMode(index: Int) throws {
         let (name, change) = Self.manners[index]
         let length = Self.run(change: change).inputs

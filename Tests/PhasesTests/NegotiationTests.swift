@@ -98,7 +98,8 @@ private let protocols: PartyFeatures = [.protocol1, .protocol2, .protocol3]
                 (PartyFeatures.protocol3, ProtocolVersion.v3), ([.protocol2, .parameters], .v2),
                 ([.protocol2, .protocol3], .v3),
             ] {
-                // How the source itself was called says nothing about the protocol: it need not even know the later one by name.
+                // How the source itself was called says nothing about the protocol: it need not even know the later one
+                // by name.
                 let source: PartyFeatures =
                     hasParameters ? [.peerToPeer, .parameters, .protocol2] : [.peerToPeer, .protocol2]
                 let talk = Negotiation.uri(.peerToPeer, source: source, destination: destination)

@@ -150,7 +150,8 @@ extension ScriptedDriver {
 
     // MARK: The hand-over
 
-    /// Up to 10.1 `postcopy-active` comes before the package: as long as the source answers nothing, the guest is not run.
+    /// Up to 10.1 `postcopy-active` comes before the package: as long as the source answers nothing, the guest is not
+    /// run.
     @Test func theOldWordProvesNothing() throws {
         let stuck = postcopy {
             $0.postcopy.hasDeviceWord = false
@@ -242,7 +243,8 @@ extension ScriptedDriver {
         #expect(driver.words.contains("postcopy-paused"))
     }
 
-    /// Connections that are refused or come to nothing, and handshakes that hang: it is interrupted again, and can be recovered again.
+    /// Connections that are refused or come to nothing, and handshakes that hang: it is interrupted again, and can be
+    /// recovered again.
     @Test(arguments: ["refused", "silent", "hung"], [true, false])
     func aRecoveryThatFailsIsAPauseAgain(how: String, hasDeviceWord: Bool) throws {
         let driver = run(
@@ -297,7 +299,8 @@ extension ScriptedDriver {
         #expect(driver.result?.word == .completed, story(driver))
     }
 
-    /// A channel that breaks before the destination was told to run: the guest runs nowhere until the recovery has come to its Finish.
+    /// A channel that breaks before the destination was told to run: the guest runs nowhere until the recovery has come
+    /// to its Finish.
     @Test func anInterruptionBeforeTheHandOver() throws {
         var driver = ScriptedDriver(postcopy { $0.postcopy.recoveries = 1 }, options: options())
         driver.befall(.request(.postcopy)) { $0.machine.source.evidence.stage == .copying }

@@ -13,7 +13,8 @@ enum Fault: Hashable {
     case interfere(isRunning: Bool)
 }
 
-/// Executes the effects of an attempt against a scripted pair of QEMUs and checks after every input what must always hold.
+/// Executes the effects of an attempt against a scripted pair of QEMUs and checks after every input what must always
+/// hold.
 struct ScriptedDriver {
     private(set) var machine: AttemptMachine
     private(set) var pair: ScriptedPair
@@ -311,11 +312,13 @@ struct ScriptedDriver {
 
     /// What the machines send is what the permission table allows.
     private mutating func checkPermission(_ side: Side, _ command: Command) {
-        // Protocol 2 ends the source before anything is seen of the guest elsewhere, and of a direct destination nothing ever is.
+        // Protocol 2 ends the source before anything is seen of the guest elsewhere, and of a direct destination
+        // nothing ever is.
         if side == .source, command == .quit, options.protocolVersion == .v2 || options.mode == .direct { return }
         let (source, destination) = (machine.source.evidence, machine.destination.evidence)
         let evidence = side == .source ? source : destination
-        // The memory that post-copy still needs has all arrived, which the table does not ask; and the script's QEMUs name no release.
+        // The memory that post-copy still needs has all arrived, which the table does not ask; and the script's QEMUs
+        // name no release.
         if side == .source, command == .quit, destination.events.has(.completed) { return }
         if command == .migratePause, evidence.version == nil, evidence.postcopy == .recovering { return }
         var context = PermissionContext(other: side == .source ? destination.report : source.report)

@@ -114,7 +114,8 @@ extension ScriptedPair {
         }
     }
 
-    /// The package of a QEMU that said `postcopy-active` before it wrote it: an error there still goes back to the source.
+    /// The package of a QEMU that said `postcopy-active` before it wrote it: an error there still goes back to the
+    /// source.
     private mutating func sendOldPackage() -> Bool {
         if isPeerReading, !source.isBroken {
             if script.postcopy.isPackageStuck || destination.isSilent { return false }

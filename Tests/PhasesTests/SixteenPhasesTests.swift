@@ -2,7 +2,8 @@ import Migration
 import Phases
 import Testing
 
-/// A side machine that is given steps and rows and nothing else. What it asks of QEMU is done and answered as QEMU would, without a QMP message.
+/// A side machine that is given steps and rows and nothing else. What it asks of QEMU is done and answered as QEMU
+/// would, without a QMP message.
 private struct Rows {
     var source: SourceMachine?
     var destination: DestinationMachine?

@@ -31,7 +31,8 @@ private func refusal(_ id: UInt64?) -> QMPMessage {
 private enum Target: CaseIterable {
     case idle, awaitingGreeting, negotiationUnsent, negotiating, ready, readyWithoutOutOfBand, heldUp, closed
 
-    /// A session in that state, at time 0 (10 s for `heldUp`). In `ready` and `heldUp` command 2 is in flight for token 20.
+    /// A session in that state, at time 0 (10 s for `heldUp`). In `ready` and `heldUp` command 2 is in flight for token
+    /// 20.
     func make() -> Session {
         var timeouts = QMPTimeouts(all: .seconds(10))
         timeouts.greeting = .seconds(2)

@@ -119,7 +119,8 @@ public struct MigrateSetParameters: QMPCommand {
     }
 }
 
-/// `migrate-incoming`: starts listening on a destination started with `-incoming defer`. It can succeed once in a process.
+/// `migrate-incoming`: starts listening on a destination started with `-incoming defer`. It can succeed once in a
+/// process.
 public struct MigrateIncoming: QMPCommand {
     /// Where to listen: `tcp:HOST:PORT`, `unix:PATH`, `fd:NAME`, `exec:...`.
     public var uri: String
