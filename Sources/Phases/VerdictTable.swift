@@ -219,8 +219,9 @@ extension Verdict {
         case .performUnproven:
             VerdictRow(
                 "the source's migration was not seen to end, and the guest was not seen running there",
-                [.failed(.perform, .unproven), .done(.abandon)], over: [.lost],
-                "the rules know no way back from post-copy; all of the guest may still be on the source")
+                [.failed(.perform, .unproven), .done(.abandon)], over: [.lost, .failed, .cancelled],
+                "what a side last told before it could not be reached is no proof; and in post-copy, from where the "
+                    + "rules know no way back, all of the guest may still be on the source")
         case .confirmUnproven:
             VerdictRow(
                 "the source was to go on with the guest and was not seen to", [.failed(.confirm)],
