@@ -1,6 +1,6 @@
 # Needs Swift 6.2 or newer in PATH; Debian has no package of it. Everything else comes from Debian, see PACKAGES.
 
-PACKAGES = binutils ca-certificates g++ git libjson-c-dev libzstd-dev pkg-config qemu-system-x86
+PACKAGES = binutils ca-certificates g++ git libjson-c-dev libzstd-dev pkg-config qemu-system-x86 zlib1g-dev
 
 # The smoke test of `godwit report` draws a page in a real browser: 64 MB to fetch, some ten seconds, so that `make test` has it and
 # who only builds or looks at the demonstration has not. Without it the test is skipped and says so.

@@ -52,6 +52,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux"),
         library("JSONC", ["CJSONC"]),
@@ -62,7 +63,7 @@ let package = Package(
         .executableTarget(
             name: "ModelChecker", dependencies: ["ModelChecking", "Phases", "Migration"], swiftSettings: swiftSettings),
         library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
-        library("Trace", ["JSONC", "CZstd"]),
+        library("Trace", ["JSONC", "CZlib", "CZstd"]),
         library(
             "Replay", ["Trace", "MigrationQMP"],
             resources: ["report.css", "dom.js", "timeline.js", "curves.js", "messages.js", "sections.js", "page.js"]
@@ -107,7 +108,7 @@ let package = Package(
         tests("PhasesTests", ["Phases", "Migration"]),
         tests("ModelCheckerTests", ["ModelChecking", "Phases", "Migration"]),
         tests("MigrationQMPTests", ["MigrationQMP"]),
-        tests("TraceTests", ["Trace", "JSONC", "CZstd"]),
+        tests("TraceTests", ["Trace", "JSONC", "CZlib", "CZstd"]),
         tests("ReplayTests", ["Replay", "Trace", "MigrationQMP"]),
         tests("ReportTests", ["Replay", "Trace", "JSONC", "GuestLab"]),
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),

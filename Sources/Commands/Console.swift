@@ -9,6 +9,9 @@ enum Console {
     /// A line to standard output.
     static func print(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
 
+    /// Text as it is to standard output.
+    static func write(_ text: String) { write(text, to: STDOUT_FILENO) }
+
     /// A line to standard error.
     static func note(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import JSONC
 import Replay
+internal import Synchronization
 import Trace
 
 /// `godwit replay`
@@ -11,7 +12,9 @@ public struct ReplayCommand: ParsableCommand {
         abstract: "Tell what a recorded trace shows: triggers, events, status, phases, and why.",
         discussion: """
             Reads traces of its own and of others. Phases that no controller recorded are inferred and marked so. \
-            `-` reads standard input.
+            `-` reads standard input, a directory stands for all traces in it and below. What is compressed by gzip or zstd \
+            is read as it is. Several traces are replayed at the same time and told in their order; one that cannot be \
+            read is named, the others are told all the same, and the exit code is \(CommandOutcome.data.rawValue).
 
             With --drive nothing is told: what was said to Godwit in a trace of its own is said to it again, and what it \
             decides now is compared with what it did then. The first difference is shown, and the exit code is \
@@ -27,10 +30,13 @@ public struct ReplayCommand: ParsableCommand {
     @Flag(name: .long, help: "Skip lines that cannot be read, and count them.")
     var lenient = false
 
+    @Option(name: .long, help: "How many threads work at the same time; as many as the machine has processors.")
+    var jobs: Int?
+
     @OptionGroup(title: "What if")
     var whatIf: WhatIfOptions
 
-    @Argument(help: ArgumentHelp("Traces.", valueName: "file"))
+    @Argument(help: ArgumentHelp("Traces, or directories of traces.", valueName: "file"))
     var files: [String]
 
     /// Made by the parser.
@@ -38,6 +44,7 @@ public struct ReplayCommand: ParsableCommand {
 
     /// Checks what the parser cannot.
     public func validate() throws {
+        if let jobs, jobs < 1 || jobs > 64 { throw ValidationError("--jobs: between 1 and 64") }
         if drive, !whatIf.changes.isEmpty {
             throw ValidationError(
                 "--drive takes a recording as it is; what-if drives it by itself where that is possible")
@@ -46,29 +53,73 @@ public struct ReplayCommand: ParsableCommand {
 
     /// Replays each file; one that cannot be read is told and does not stop the others.
     public func run() throws {
-        if drive { return try driveAll() }
-        if !whatIf.changes.isEmpty { return try whatIf.run(files, format: format, lenient: lenient) }
+        var traces: [String] = []
         var isAllRead = true
-        for (index, file) in files.enumerated() {
-            do throws(TraceError) {
-                switch format {
-                case .json: Console.print(try Self.report(file, lenient: lenient).json.text())
-                case .text:
-                    if files.count > 1 { Console.print("\(index == 0 ? "" : "\n")== \(file)") }
-                    try Self.tell(file, lenient: lenient)
-                }
-            } catch {
+        for name in files {
+            switch ReplayFiles.expand(name) {
+            case .success(let found): traces += found
+            case .failure(let problem):
                 isAllRead = false
-                Console.note("godwit: \(error)")
+                Console.note("godwit: \(problem.message)")
             }
         }
+        if !whatIf.changes.isEmpty { return try whatIf.run(traces, format: format, lenient: lenient) }
+        let outcome = drive ? drive(traces) : replay(traces)
+        if let outcome { throw outcome.exitCode }
         if !isAllRead { throw CommandOutcome.data.exitCode }
     }
 
+    /// Replays all traces, several at once.
+    private func replay(_ traces: [String]) -> CommandOutcome? {
+        let threads = jobs ?? ThreadCrew.processors
+        let isAlone = traces.count == 1
+        let batch = ReplayBatch(count: traces.count) { piece in
+            switch piece {
+            case .output(let text): Console.write(text)
+            case .note(let text): Console.note(text)
+            }
+        }
+        let failures = Mutex(0)
+        batch.run(threads: isAlone ? 1 : threads) { number, emit in
+            do throws(TraceError) {
+                if format == .text, !isAlone { emit(.output("\(number == 0 ? "" : "\n")== \(traces[number])\n")) }
+                let warnings = try tell(traces[number], threads: isAlone ? threads : 1) { emit(.output($0)) }
+                for warning in warnings { emit(.note("godwit: warning: \(warning)")) }
+            } catch {
+                failures.withLock { $0 += 1 }
+                emit(.note("godwit: \(error)"))
+            }
+        }
+        return failures.withLock { $0 } > 0 ? .data : nil
+    }
+
+    /// Tells of one trace what is asked for; returns what was left out while reading.
+    private func tell(_ trace: String, threads: Int, _ emit: (String) -> Void) throws(TraceError) -> [String] {
+        if format == .text, ReplayFiles.isStream(trace) {
+            // Somebody may follow it.
+            var run = try ReplayRun(path: trace, lenient: lenient)
+            while let text = try run.next() {
+                if !text.isEmpty { emit(text + "\n") }
+            }
+            return run.report.warnings
+        }
+        let scan = try TraceScan(path: trace)
+        let report: ReplayReport
+        switch format {
+        case .text:
+            report = try ReplayReport.story(scanning: scan, lenient: lenient, threads: threads) { emit($0 + "\n") }
+        case .json:
+            report = try ReplayReport(scanning: scan, lenient: lenient, threads: threads)
+            report.write(emit)
+            emit("\n")
+        }
+        return report.warnings
+    }
+
     /// Drives each file. A difference counts for more than a file that cannot be read or driven.
-    private func driveAll() throws {
+    private func drive(_ traces: [String]) -> CommandOutcome? {
         var outcome: CommandOutcome?
-        for file in files {
+        for file in traces {
             do {
                 let report = try DriveReport.drive(path: file, lenient: lenient)
                 Console.print(format == .json ? report.json.text() : Console.safe(report.text))
@@ -79,7 +130,7 @@ public struct ReplayCommand: ParsableCommand {
                 Console.note("godwit: \(error)")
             }
         }
-        if let outcome { throw outcome.exitCode }
+        return outcome
     }
 
     /// Prints the story of a trace while it is being read.
@@ -89,11 +140,5 @@ public struct ReplayCommand: ParsableCommand {
             if !text.isEmpty { Console.print(text) }
         }
         run.report.warnings.forEach { Console.note("godwit: warning: \($0)") }
-    }
-
-    private static func report(_ file: String, lenient: Bool) throws(TraceError) -> ReplayReport {
-        let report = try ReplayReport(path: file, lenient: lenient)
-        report.warnings.forEach { Console.note("godwit: warning: \($0)") }
-        return report
     }
 }

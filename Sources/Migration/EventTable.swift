@@ -164,6 +164,15 @@ public struct EventTable: Hashable, Sendable {
         }
     }
 
+    /// Counts an observation that was made before and tells the same.
+    mutating func noteAgain(_ kind: EventKind, sequence: Int, at time: Instant) {
+        table.update(kind, orInsert: nil) { row in
+            row.lastSequence = sequence
+            row.lastTime = time
+            row.count &+= 1
+        }
+    }
+
     /// The earliest of several kinds.
     public func earliest(_ kinds: EventKind...) -> EventRow? {
         kinds.compactMap { table[$0] }.min { $0.firstSequence < $1.firstSequence }

@@ -67,6 +67,19 @@ public struct PhaseInference: Hashable, Sendable {
         }
     }
 
+    /// Counts a `query-migrate` that left.
+    public mutating func repeatQuery(to side: Side) {
+        if side == .source { openQueries += 1 }
+    }
+
+    /// Whether an answer to `query-migrate` is of the time after the last resume.
+    public func canRepeatAnswer(of side: Side) -> Bool { side != .source || staleQueries == 0 }
+
+    /// Counts an answer that shows what was shown before.
+    public mutating func repeatAnswer(of side: Side) {
+        if side == .source, openQueries > 0 { openQueries -= 1 }
+    }
+
     private mutating func queried(_ reply: Reply, _ side: Side) -> [PhaseMove] {
         var isStale = false
         if side == .source {

@@ -139,7 +139,7 @@ public struct DrivingReplay {
         case .greeting(let version):
             versions[side] = version
             open = open.filter { $0.key.side != side }
-        case .event(let name): feed(.fact(side, .event(QEMUEvent(name: name, message: message))), record)
+        case .event(let event): feed(.fact(side, .event(event)), record)
         case .reply(let value):
             guard let command = answered(message["id"], side, record) else { return }
             feed(.fact(side, .reply(command, Reply(to: command, value: value))), record)

@@ -9,7 +9,7 @@ struct ObservedAttempt {
     /// The phases that the recording itself tells, by side.
     var recorded: [Side: [Phase]] = [:]
     /// Of which sides the attempt has records.
-    var seen: Set<Side> = []
+    var seen = SideSet()
     /// The sides whose QEMU greeted within the attempt, with the record of the last greeting, counted from 1.
     var greetings: [Side: Int] = [:]
     /// The record of its `migrate`, counted from 1.
@@ -31,8 +31,10 @@ struct ObservedAttempt {
     }
 
     subscript(_ side: Side) -> Evidence {
-        get { side == .source ? source : destination }
-        _modify {
+        @inline(__always) _read {
+            if side == .source { yield source } else { yield destination }
+        }
+        @inline(__always) _modify {
             if side == .source { yield &source } else { yield &destination }
         }
     }

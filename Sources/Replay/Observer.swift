@@ -22,16 +22,16 @@ public struct Observer {
 
     /// Whether the recorder is the controller itself.
     let isOurs: Bool
-    var attempts = [ObservedAttempt()]
+    var attempts = AttemptList()
     var machines: [Side: Machine] = [.source: Machine(), .destination: Machine()]
     var sides: [String: Side] = [:]
-    var conversations: [ConversationKey: Conversation] = [:]
+    var conversations = ConversationList()
     /// A second `migrate` that turned out to begin the attempt of that number, although its answer is still due.
     var adopted: (order: Int, attempt: Int)?
     var contested: PendingCommand?
     /// Records so far. Inside, this count orders everything; `seq` is only what records are called.
     var order = 0
-    private var names: [Int] = []
+    private var names = RecordNames()
     private var hasPhaseRecords = false
     private(set) var anomalies: [Anomaly] = []
     private(set) var omittedAnomalies = 0
@@ -41,6 +41,19 @@ public struct Observer {
     private var now = Instant(microseconds: 0)
     /// Phases that a record moved; told after what moved them.
     private var moves: [PhaseMove] = []
+
+    /// How often something was applied that may have changed what rules read.
+    var changes = 0
+    /// When the running guests were looked at last, by ``changes``.
+    var noticed = PerSide(-1)
+    /// What a side repeats.
+    var steady = PerSide(Steady())
+    /// Whether the observations are wanted. Without a story only the evidence is kept: what follows from it is asked for when it is needed.
+    var isTold = true
+    /// Whether attempts that nothing can be added to are kept as reports only, so that a long trace does not fill the memory.
+    var isArchiving = false
+    /// Recorded ends of archived attempts that the evidence does not bear out.
+    private var contradictions: [Anomaly] = []
 
     static let maximumAnomalies = 1000
 
@@ -57,15 +70,12 @@ public struct Observer {
 
     /// Takes the next record and tells what it showed.
     public mutating func apply(_ record: TraceRecord) -> [Observation] {
-        order += 1
-        names.append(record.seq)
-        now = Instant(microseconds: record.microseconds)
-        observations.removeAll(keepingCapacity: true)
+        begin(record.seq, record.microseconds)
         exchange = nil
         let side = self.side(of: record)
         switch record.member {
-        case .send(let message): with(side, "a command") { $0.sent(message, $1, record) }
-        case .recv(let message): with(side, "a message") { $0.received(message, $1, record) }
+        case .send(let message): with(side, "a command") { $0.sent(message, $1, ConversationKey($1, record)) }
+        case .recv(let message): with(side, "a message") { $0.received(message, $1, ConversationKey($1, record)) }
         case .monitor(let word): with(side, "a monitor") { $0.monitor(word, $1, record) }
         case .process(let end): with(side, "a process") { $0.process(end, $1) }
         case .raw(let bytes): anomaly("\(bytes.count) bytes from QEMU that are no message", side)
@@ -89,18 +99,41 @@ public struct Observer {
         case .mark(let text): observe(.note(text), side)
         case .fds, .arm, .disarm, .survey, .intent, .saved, .lease, .result, .unknown: break
         }
-        noticePhases()
-        noticeStatus()
+        finish()
         return observations
+    }
+
+    /// A record that may change anything.
+    mutating func begin(_ name: Int, _ microseconds: Int64) {
+        changes &+= 1
+        step(name, microseconds)
+    }
+
+    @inline(__always)
+    mutating func step(_ name: Int, _ microseconds: Int64) {
+        order &+= 1
+        names.append(name)
+        now = Instant(microseconds: microseconds)
+        if isTold { observations.removeAll(keepingCapacity: true) }
+    }
+
+    mutating func finish() {
+        noticePhases()
+        if isTold { noticeStatus() }
     }
 
     // MARK: What everything here uses
 
     func name(of order: Int) -> Int {
-        order > 0 && order <= names.count ? names[order - 1] : 0
+        names.name(of: order)
     }
 
-    mutating func observe(_ what: Observation.What, _ side: Side?) {
+    @inline(__always)
+    mutating func observe(_ what: @autoclosure () -> Observation.What, _ side: Side?) {
+        if isTold { tell(what(), side) }
+    }
+
+    private mutating func tell(_ what: Observation.What, _ side: Side?) {
         observations.append(Observation(sequence: name(of: order), time: now, side: side, what: what))
     }
 
@@ -148,7 +181,7 @@ public struct Observer {
         moves.removeAll(keepingCapacity: true)
     }
 
-    private mutating func with(
+    mutating func with(
         _ side: Side?, _ what: String, _ body: (inout Observer, Side) -> Void
     ) {
         guard let side else {
@@ -189,7 +222,7 @@ public struct Observer {
             state = .connected
         case "lost":
             machines[side]?.connections.remove(connection)
-            forget(ConversationKey(side: side, qemu: record.qemu, connection: record.connection ?? 1), side)
+            forget(ConversationKey(side, record), side)
             // Another connection to the same QEMU is as good.
             guard machines[side]?.connections.isEmpty ?? true else { return }
             state = .lost
@@ -206,8 +239,8 @@ public struct Observer {
 
     /// A connection is gone, and with it the answers that were still due.
     mutating func forget(_ key: ConversationKey, _ side: Side) {
-        guard let conversation = conversations.removeValue(forKey: key) else { return }
-        for pending in conversation.open where pending.command != .quit {
+        guard let conversation = conversations.remove(key) else { return }
+        for pending in conversations.open(conversation) where pending.command != .quit {
             note(.unanswered(pending.command), side, in: pending.attempt)
             anomaly("\(pending.command.name) (record \(name(of: pending.order))) was never answered", side)
         }
@@ -301,29 +334,55 @@ public struct Observer {
         func add(_ anomaly: Anomaly) {
             if anomalies.count < Self.maximumAnomalies { anomalies.append(anomaly) } else { omitted += 1 }
         }
-        let open = conversations.flatMap { key, conversation in conversation.open.map { (key.side, $0) } }
+        let open = conversations.open
         for (side, pending) in open.sorted(by: { $0.1.order < $1.1.order }) where pending.command != .quit {
             add(
                 Anomaly(
                     sequence: name(of: pending.order), side: side, what: "\(pending.command.name) was never answered"))
         }
-        let opened = attempts.filter(\.isOpened)
+        contradictions.forEach(add)
+        let opened = attempts.open.filter(\.isOpened)
         for attempt in opened {
-            guard let recorded = attempt.recordedWord, recorded.isEnd, recorded != attempt.status.word else { continue }
-            add(
-                Anomaly(
-                    sequence: 0, side: nil,
-                    what: "the recorder published '\(recorded.rawValue)', the replay '\(attempt.status.word.rawValue)'")
-            )
+            if let contradiction = Self.contradiction(in: attempt) { add(contradiction) }
         }
-        return ReplayReport(
-            trace: trace, records: order, attempts: opened.map(report(of:)), anomalies: anomalies,
-            omittedAnomalies: omitted)
+        var report = ReplayReport(
+            trace: trace, records: order,
+            attempts: attempts.archivedReports(hasPhaseRecords: hasPhaseRecords) + opened.map(report(of:)),
+            anomalies: anomalies, omittedAnomalies: omitted)
+        report.omittedAttempts = attempts.omitted
+        return report
+    }
+
+    /// The recorder's own last word, where the evidence does not bear it out.
+    private static func contradiction(in attempt: ObservedAttempt) -> Anomaly? {
+        guard let recorded = attempt.recordedWord, recorded.isEnd, recorded != attempt.status.word else { return nil }
+        return Anomaly(
+            sequence: 0, side: nil,
+            what: "the recorder published '\(recorded.rawValue)', the replay '\(attempt.status.word.rawValue)'")
+    }
+
+    /// Makes reports of the attempts that nothing can be added to any more, so that a long trace does not fill the memory.
+    mutating func archive() {
+        guard isArchiving else { return }
+        var referred = conversations.oldestAttempt ?? .max
+        if let contested { referred = min(referred, contested.attempt) }
+        if let adopted { referred = min(referred, adopted.attempt) }
+        for _ in 0..<attempts.archivable(before: referred) {
+            guard let attempt = attempts.oldest else { return }
+            guard attempt.isOpened else {
+                attempts.archiveOldest(as: nil)
+                continue
+            }
+            if let contradiction = Self.contradiction(in: attempt), contradictions.count < Self.maximumAnomalies {
+                contradictions.append(contradiction)
+            }
+            attempts.archiveOldest(as: report(of: attempt))
+        }
     }
 
     /// What is known of the attempt going on; `nil` while it is only being prepared.
     public var currentAttempt: AttemptReport? {
-        attempts.last.flatMap { $0.isOpened ? report(of: $0) : nil }
+        attempts[current].isOpened ? report(of: attempts[current]) : nil
     }
 
     /// The attempt before the one going on.

@@ -7,11 +7,15 @@ import Trace
 extension Observer {
     // MARK: Commands
 
-    mutating func sent(_ message: JSONValue, _ side: Side, _ record: TraceRecord) {
+    mutating func sent(_ message: JSONValue, _ side: Side, _ key: ConversationKey) {
         guard let command = Command(message: message) else {
             anomaly("a message to QEMU that is no command: \(Self.excerpt(message))", side)
             return
         }
+        sent(command, MessageID(message["id"]), side, key)
+    }
+
+    mutating func sent(_ command: Command, _ id: MessageID, _ side: Side, _ key: ConversationKey) {
         let opens = open(for: command, side)
         var pending = PendingCommand(
             command: command, order: order, time: time, attempt: command == .quit ? closing(side) : current)
@@ -23,8 +27,7 @@ extension Observer {
         }
         if opens, side == .source { attempts[current].migrateOrder = order }
         observe(.sent(command, opens: opens), side)
-        let key = ConversationKey(side: side, qemu: record.qemu, connection: record.connection ?? 1)
-        if let lost = conversations[key, default: Conversation()].sent(pending, id: message["id"]) {
+        if let lost = conversations.sent(pending, id: id, on: key) {
             anomaly("the id of \(lost.command.name) (record \(name(of: lost.order))) is used again", side)
         }
         if case .stop = command, side == .source { pausedOnTheWay() }
@@ -63,8 +66,9 @@ extension Observer {
     }
 
     private mutating func pausedOnTheWay() {
-        let source = attempts[current].source
-        guard !isOurs, source.triggers[.hold]?.origin != .policy, case .copying = source.stage else { return }
+        guard !isOurs, attempts[current].source.triggers[.hold]?.origin != .policy,
+            case .copying = attempts[current].source.stage
+        else { return }
         attempts[current].context.wasPausedOnTheWay = true
     }
 
@@ -89,7 +93,9 @@ extension Observer {
             next.inference.keepDestination(of: last.inference)
         }
         attempts.append(next)
-        observe(.attempt(attempts.count), nil)
+        archive()
+        let number = attempts.count
+        observe(.attempt(number), nil)
     }
 
     /// The second `migrate` was none within the running attempt: it begins another one, from where it was sent.
@@ -104,19 +110,28 @@ extension Observer {
 
     // MARK: Messages
 
-    mutating func received(_ message: JSONValue, _ side: Side, _ record: TraceRecord) {
-        let key = ConversationKey(side: side, qemu: record.qemu, connection: record.connection ?? 1)
+    mutating func received(_ message: JSONValue, _ side: Side, _ key: ConversationKey) {
         switch RecordedMessage(message) {
         case .greeting(let version): greeted(version, side, key)
-        case .event(let name): event(QEMUEvent(name: name, message: message), side)
-        case .reply(let value):
-            guard let pending = answered(message["id"], side, key) else { return }
-            replied(Reply(to: pending.command, value: value), pending, side)
+        case .event(let event): self.event(event, side)
+        case .reply(let value): returned(MessageID(message["id"]), side, key) { Reply(to: $0, value: value) }
         case .error(let errorClass, let description):
-            guard let pending = answered(message["id"], side, key) else { return }
-            replied(.refused(errorClass: errorClass, description: description), pending, side)
+            refused(errorClass, description, MessageID(message["id"]), side, key)
         case .rubbish: anomaly("a message that is none of QMP's: \(Self.excerpt(message))", side)
         }
+    }
+
+    /// QEMU answered; what it said depends on what it was asked.
+    mutating func returned(_ id: MessageID, _ side: Side, _ key: ConversationKey, _ reply: (Command) -> Reply) {
+        guard let pending = answered(id, side, key) else { return }
+        replied(reply(pending.command), pending, side)
+    }
+
+    mutating func refused(
+        _ errorClass: String, _ description: String, _ id: MessageID, _ side: Side, _ key: ConversationKey
+    ) {
+        guard let pending = answered(id, side, key) else { return }
+        replied(.refused(errorClass: errorClass, description: description), pending, side)
     }
 
     private mutating func greeted(_ version: QEMUVersion, _ side: Side, _ key: ConversationKey) {
@@ -133,7 +148,7 @@ extension Observer {
         observe(.greeting(version), side)
     }
 
-    private mutating func event(_ event: QEMUEvent, _ side: Side) {
+    mutating func event(_ event: QEMUEvent, _ side: Side) {
         var attempt = current
         switch event {
         case .migration(let word):
@@ -180,9 +195,14 @@ extension Observer {
         }
     }
 
-    private mutating func answered(_ id: JSONValue?, _ side: Side, _ key: ConversationKey) -> PendingCommand? {
-        guard var pending = conversations[key]?.answer(id: id) else {
-            anomaly("an answer to no command" + (id.map { ", id \(Self.excerpt($0))" } ?? ""), side)
+    mutating func answered(_ id: MessageID, _ side: Side, _ key: ConversationKey) -> PendingCommand? {
+        guard var pending = conversations.answer(id: id, on: key) else {
+            var text = ""
+            switch id {
+            case .short(let short): text = short.value.map { ", id \(Self.excerpt($0))" } ?? ""
+            case .long(let value): text = ", id \(Self.excerpt(value))"
+            }
+            anomaly("an answer to no command" + text, side)
             return nil
         }
         if let adopted, adopted.order == pending.order {
@@ -195,7 +215,7 @@ extension Observer {
 
     // MARK: Replies
 
-    private mutating func replied(_ reply: Reply, _ given: PendingCommand, _ side: Side) {
+    mutating func replied(_ reply: Reply, _ given: PendingCommand, _ side: Side) {
         exchange = Exchange(pending: given, reply: reply, side: side)
         var pending = given
         if pending.isContested {
@@ -245,12 +265,12 @@ extension Observer {
     }
 
     /// Whether a reply to `query-migrate` tells of the attempt going on.
-    private func isFresh(_ pending: PendingCommand, _ side: Side) -> Bool {
+    func isFresh(_ pending: PendingCommand, _ side: Side) -> Bool {
         guard pending.attempt == current else { return false }
-        let evidence = attempts[current][side]
-        guard let opened = evidence.openedSequence, opened < pending.order else { return false }
+        guard let opened = attempts[current][side].openedSequence, opened < pending.order else { return false }
         // A `migrate` refused at once has touched nothing.
-        return side == .destination || evidence.triggers[.migrate]?.refusal == nil || !evidence.words.isEmpty
+        return side == .destination || attempts[current].source.triggers[.migrate]?.refusal == nil
+            || !attempts[current].source.words.isEmpty
     }
 
     /// A destination that was started with an address (`-incoming URI`, or a CPR channel) never got a
@@ -258,10 +278,9 @@ extension Observer {
     ///
     /// Only a QEMU that greeted in this attempt cannot be telling of an earlier one.
     private mutating func inferListening(_ sample: MigrationSample, _ pending: PendingCommand, _ side: Side) {
-        let attempt = attempts[current]
         guard side == .destination, let word = sample.status, word != .none, pending.attempt == current,
-            attempt.destination.openedSequence == nil, let greeted = attempt.greetings[side],
-            let migrate = attempt.migrateOrder, migrate < pending.order
+            attempts[current].destination.openedSequence == nil, let greeted = attempts[current].greetings[side],
+            let migrate = attempts[current].migrateOrder, migrate < pending.order
         else { return }
         let command = Command.migrateIncoming(uri: "as QEMU was started", exitOnError: nil)
         let start = PendingCommand(command: command, order: greeted, time: time, attempt: current)
@@ -292,22 +311,21 @@ extension Observer {
 
     // MARK: What deserves a look
 
-    private mutating func noticeRunning(_ side: Side) {
-        let attempt = attempts[current]
-        guard attempt[side].isRunning ?? false else { return }
-        guard attempt.destination.openedSequence != nil else { return }
-        if side == .destination, attempt.destination.events.has(.ran), !attempt.destination.triggers.wasSent(.run) {
+    mutating func noticeRunning(_ side: Side) {
+        noticed[side] = changes
+        guard attempts[current][side].isRunning ?? false else { return }
+        guard attempts[current].destination.openedSequence != nil else { return }
+        let hasRun = attempts[current].destination.events.has(.ran)
+        if side == .destination, hasRun, !attempts[current].destination.triggers.wasSent(.run) {
             anomaly(once: "the destination runs the guest without a recorded cont", .destination, in: current)
         }
-        if attempt.source.isRunning ?? false, attempt.destination.isRunning ?? false,
-            attempt.destination.events.has(.ran)
-        {
+        if hasRun, attempts[current].source.isRunning ?? false, attempts[current].destination.isRunning ?? false {
             anomaly(once: "both QEMUs run the guest", nil, in: current)
         }
     }
 
     /// Part of every connection, worth no line.
-    private static let negotiation = Command.other("qmp_capabilities")
+    static let negotiation = Command.other("qmp_capabilities")
 
     /// The beginning of a value, for a message.
     private static func excerpt(_ value: JSONValue) -> String {

@@ -14,6 +14,8 @@ public struct ReplayReport: Hashable, Sendable {
     public var anomalies: [Anomaly]
     /// How many more anomalies there are than are listed.
     public var omittedAnomalies: Int
+    /// The outcomes of further attempts, with how often each came; only the first ten thousand are listed.
+    public var omittedAttempts: [String: Int] = [:]
     /// What was left out while reading, each with its place.
     public var warnings: [String] = []
 
@@ -26,8 +28,38 @@ public struct ReplayReport: Hashable, Sendable {
             "anomalies": .array(anomalies.map { Self.entry($0.sequence, $0.side, $0.what) }),
         ]
         if omittedAnomalies > 0 { object["omittedAnomalies"] = .integer(Int64(omittedAnomalies)) }
+        if !omittedAttempts.isEmpty {
+            var counts: JSONObject = [:]
+            for (word, count) in omittedAttempts.sorted(by: { $0.key < $1.key }) {
+                counts[word] = .integer(Int64(count))
+            }
+            object["omittedAttempts"] = .object(counts)
+        }
         if !warnings.isEmpty { object["warnings"] = .array(warnings.map { .string($0) }) }
         return .object(object)
+    }
+
+    /// The text of ``json``, attempt by attempt, so that a long list of them is in memory but once.
+    public func write(_ sink: (String) -> Void) {
+        var rest = self
+        rest.attempts = []
+        let text = rest.json.text()
+        let mark = "\"attempts\":[]"
+        // The trace's name comes first and may hold anything, the mark with its quotes included, but then escaped.
+        guard !attempts.isEmpty, let place = text.utf8.firstRange(of: mark.utf8) else {
+            sink(text)
+            return
+        }
+        var piece = String(text[..<text.utf8.index(place.upperBound, offsetBy: -1)])
+        for (number, attempt) in attempts.enumerated() {
+            if number > 0 { piece += "," }
+            piece += attempt.json.text()
+            if piece.utf8.count > 1 << 16 {
+                sink(piece)
+                piece = ""
+            }
+        }
+        sink(piece + "]" + text[place.upperBound...])
     }
 
     static func entry(_ sequence: Int, _ side: Side?, _ what: String) -> JSONValue {

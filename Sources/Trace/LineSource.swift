@@ -1,8 +1,6 @@
 import Glibc
 
-/// Cuts a file, a pipe or bytes in memory into lines.
-///
-/// It reads rather than maps: a mapped journal that shrinks under its reader would raise SIGBUS.
+/// Cuts the bytes of a trace into lines.
 final class LineSource {
     enum Line: Equatable {
         /// A line without its line feed, as a range of `buffer`.
@@ -14,42 +12,23 @@ final class LineSource {
         case end
     }
 
-    struct ReadError: Error { let number: Int32 }
-
     private(set) var buffer: [UInt8]
     /// What is read but not handed out yet.
     private var unread: Range<Int>
-    private var descriptor: Int32?
-    private let closes: Bool
+    private let source: ByteSource
     private let maximumLineBytes: Int
 
-    init(bytes: [UInt8], maximumLineBytes: Int) {
-        self.buffer = bytes
-        self.unread = 0..<bytes.count
-        self.descriptor = nil
-        self.closes = false
-        self.maximumLineBytes = max(maximumLineBytes, 1)
-    }
-
-    init(descriptor: Int32, closes: Bool, maximumLineBytes: Int, chunk: Int = 256 << 10) {
-        self.buffer = [UInt8](repeating: 0, count: max(chunk, 1))
+    init(_ source: ByteSource, maximumLineBytes: Int, chunk: Int = 256 << 10) {
+        self.source = source
+        self.buffer = [UInt8](repeating: 0, count: max(chunk, 4))
         self.unread = 0..<0
-        self.descriptor = descriptor
-        self.closes = closes
         self.maximumLineBytes = max(maximumLineBytes, 1)
     }
 
-    deinit {
-        if closes, let descriptor { close(descriptor) }
-    }
+    /// The compressed bytes end in the middle of something.
+    var isCutShort: Bool { source.isCutShort }
 
-    /// The first bytes, for a look at the file's magic.
-    func peek(_ count: Int) throws(ReadError) -> [UInt8] {
-        while unread.count < count, try fill() {}
-        return Array(buffer[unread].prefix(count))
-    }
-
-    func next() throws(ReadError) -> Line {
+    func next() throws(ByteSource.ReadError) -> Line {
         var searched = 0
         var skipping = false
         while true {
@@ -83,8 +62,7 @@ final class LineSource {
     }
 
     /// Reads more behind `unread`. Returns false at the end of the file.
-    private func fill() throws(ReadError) -> Bool {
-        guard let descriptor else { return false }
+    private func fill() throws(ByteSource.ReadError) -> Bool {
         if unread.lowerBound > 0 {
             let count = unread.count
             let start = unread.lowerBound
@@ -94,24 +72,17 @@ final class LineSource {
             }
             unread = 0..<count
         }
-        if unread.upperBound == buffer.count {
+        // Room for at least the magic that the source looks for.
+        if buffer.count - unread.upperBound < 4 {
             buffer.append(contentsOf: repeatElement(0, count: buffer.count))
         }
         let end = unread.upperBound
-        while true {
-            let count = buffer.withUnsafeMutableBytes { bytes in
-                bytes.baseAddress.map { read(descriptor, $0 + end, bytes.count - end) } ?? 0
+        let count = try buffer.withUnsafeMutableBytes { bytes in
+            Result { () throws(ByteSource.ReadError) in
+                try source.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[end...]))
             }
-            if count > 0 {
-                unread = 0..<(end + count)
-                return true
-            }
-            if count == 0 {
-                if closes { close(descriptor) }
-                self.descriptor = nil
-                return false
-            }
-            guard errno == EINTR else { throw ReadError(number: errno) }
-        }
+        }.get()
+        unread = unread.lowerBound..<(end + count)
+        return count > 0
     }
 }

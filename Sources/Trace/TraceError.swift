@@ -40,6 +40,12 @@ public struct TraceWarning: Hashable, Sendable, CustomStringConvertible {
     /// The place and the reason.
     public var error: TraceError
 
+    /// A line that was left out.
+    public init(kind: Kind, error: TraceError) {
+        self.kind = kind
+        self.error = error
+    }
+
     /// The place and the reason.
     public var description: String { error.description }
 }

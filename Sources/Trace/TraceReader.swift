@@ -12,14 +12,7 @@ public struct TraceReader {
     /// A lenient reader skips and counts lines that it cannot understand, where others throw; the header must be readable
     /// in any case.
     public init(path: String, lenient: Bool = false, maximumLineBytes: Int = 64 << 20) throws(TraceError) {
-        let source: LineSource
-        if path == "-" {
-            source = LineSource(descriptor: STDIN_FILENO, closes: false, maximumLineBytes: maximumLineBytes)
-        } else {
-            let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-            guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
-            source = LineSource(descriptor: descriptor, closes: true, maximumLineBytes: maximumLineBytes)
-        }
+        let source = LineSource(try ByteSource.open(path: path), maximumLineBytes: maximumLineBytes)
         try self.init(source, name: path == "-" ? "standard input" : path, lenient: lenient)
     }
 
@@ -27,7 +20,7 @@ public struct TraceReader {
     public init(
         bytes: [UInt8], name: String, lenient: Bool = false, maximumLineBytes: Int = 64 << 20
     ) throws(TraceError) {
-        let source = LineSource(bytes: bytes, maximumLineBytes: maximumLineBytes)
+        let source = LineSource(ByteSource(bytes: bytes), maximumLineBytes: maximumLineBytes)
         try self.init(source, name: name, lenient: lenient)
     }
 
@@ -35,6 +28,9 @@ public struct TraceReader {
         state = State(source, name: name, lenient: lenient)
         try state.readHeader()
     }
+
+    /// So many lines that were skipped are told of, the others are only counted.
+    public static let maximumWarnings = 100
 
     /// The first line.
     public var header: TraceHeader { state.header }
@@ -67,8 +63,9 @@ extension TraceReader {
         private let source: LineSource
         private let name: String
         private let lenient: Bool
-        private var parser: JSONParser
+        private var decoder: LineDecoder
         private var lineNumber = 0
+        private var isToldCutShort = false
         private var lineRange = 0..<0
         private var records = 0
         private(set) var header = TraceHeader()
@@ -77,7 +74,6 @@ extension TraceReader {
         private(set) var unknownMembers: [String: Int] = [:]
         private(set) var lastMember: String?
 
-        private static let maximumWarnings = 100
         private static let maximumUnknownMembers = 1000
         /// Some hours of the fastest trace that a QEMU can produce; beyond it the input does not end.
         private static let maximumRecords = 1 << 32
@@ -86,21 +82,17 @@ extension TraceReader {
             self.source = source
             self.name = name
             self.lenient = lenient
-            // A message as deep as QEMU allows, one level down in the record.
-            self.parser = JSONParser(limits: JSONLimits(maximumDepth: 1025, maximumBytes: Int(Int32.max)))
+            self.decoder = LineDecoder(file: name)
         }
 
         var line: ArraySlice<UInt8> { source.buffer[lineRange] }
 
         func readHeader() throws(TraceError) {
-            let magic: [UInt8]
-            do throws(LineSource.ReadError) { magic = try source.peek(4) } catch { throw failure(error) }
-            if magic.starts(with: [0x1F, 0x8B]) || magic == [0x28, 0xB5, 0x2F, 0xFD] {
-                throw TraceError(file: name, message: "compressed traces are not supported yet; decompress it first")
-            }
             while let range = try nextLine() {
                 guard holdsText(range) else { continue }
-                header = try parse(range) { view, _ throws(TraceDecoder.Problem) in try TraceDecoder.header(view) }
+                header = try decode(range) { decoder, bytes throws(TraceError) in
+                    try decoder.header(bytes, line: lineNumber)
+                }
                 return
             }
             throw TraceError(
@@ -115,8 +107,8 @@ extension TraceReader {
                 do throws(TraceError) {
                     guard let range = try nextLine() else { return nil }
                     guard holdsText(range) else { continue }
-                    let record = try parse(range) { view, line throws(TraceDecoder.Problem) in
-                        try TraceDecoder.record(view, line: line)
+                    let record = try decode(range) { decoder, bytes throws(TraceError) in
+                        try decoder.record(bytes, line: lineNumber)
                     }
                     records += 1
                     guard records <= Self.maximumRecords else {
@@ -141,7 +133,7 @@ extension TraceReader {
 
         private func nextLine() throws(TraceError) -> Range<Int>? {
             let line: LineSource.Line
-            do throws(LineSource.ReadError) { line = try source.next() } catch { throw failure(error) }
+            do throws(ByteSource.ReadError) { line = try source.next() } catch { throw failure(error) }
             switch line {
             case .complete(let range):
                 lineNumber += 1
@@ -152,64 +144,40 @@ extension TraceReader {
             case .torn(let range):
                 lineNumber += 1
                 if holdsText(range) {
-                    warn(
-                        .torn,
-                        TraceError(
-                            file: name, line: lineNumber,
-                            message: "the last line has no line feed: \(range.count) bytes of a torn write are left out"
-                        )
-                    )
+                    warn(.torn, LineDecoder.torn(file: name, line: lineNumber, bytes: range.count))
                 }
-                return nil
+                fallthrough
             case .end:
+                if source.isCutShort, !isToldCutShort {
+                    isToldCutShort = true
+                    warn(.torn, LineDecoder.cutShort(file: name, line: lineNumber))
+                }
                 return nil
             }
         }
 
         private func holdsText(_ range: Range<Int>) -> Bool {
-            let line = source.buffer[range]
-            return line.first != UInt8(ascii: "#") && line.contains { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }
+            source.buffer.withUnsafeBytes { LineDecoder.holdsText(UnsafeRawBufferPointer(rebasing: $0[range])) }
         }
 
-        private func parse<R>(
-            _ range: Range<Int>, _ decode: (JSONView, Int) throws(TraceDecoder.Problem) -> R
+        private func decode<R>(
+            _ range: Range<Int>, _ body: (inout LineDecoder, UnsafeRawBufferPointer) throws(TraceError) -> R
         ) throws(TraceError) -> R {
-            let number = lineNumber
-            // First what JSON says about the line, within it what the format says.
-            let outcome = source.buffer.withUnsafeBytes { bytes in
-                Result { () throws(JSONError) -> Result<R, TraceDecoder.Problem> in
-                    try parser.parse(UnsafeRawBufferPointer(rebasing: bytes[range])).withRoot { root in
-                        Result { () throws(TraceDecoder.Problem) in try decode(root, number) }
-                    }
+            try source.buffer.withUnsafeBytes { bytes in
+                Result { () throws(TraceError) in
+                    try body(&decoder, UnsafeRawBufferPointer(rebasing: bytes[range]))
                 }
-            }
-            switch outcome {
-            case .success(.success(let value)):
-                return value
-            case .success(.failure(let problem)):
-                throw TraceError(
-                    file: name, line: number, column: column(of: problem.key, in: range), message: problem.message
-                )
-            case .failure(let error):
-                throw TraceError(
-                    file: name, line: number, column: error.offset.map { $0 + 1 } ?? 0, message: error.message
-                )
-            }
-        }
-
-        private func column(of key: String?, in range: Range<Int>) -> Int {
-            guard let key, let member = TopLevelMember.named(key, in: source.buffer[range]) else { return 1 }
-            return member.value.lowerBound - range.lowerBound + 1
+            }.get()
         }
 
         private func warn(_ kind: TraceWarning.Kind, _ error: TraceError) {
             // The torn line is the last one: it always has its place.
-            guard kind == .torn || warnings.count < Self.maximumWarnings else { return }
+            guard kind == .torn || warnings.count < TraceReader.maximumWarnings else { return }
             warnings.append(TraceWarning(kind: kind, error: error))
         }
 
-        private func failure(_ error: LineSource.ReadError) -> TraceError {
-            TraceError(file: name, message: systemMessage(error.number))
+        private func failure(_ error: ByteSource.ReadError) -> TraceError {
+            TraceError(file: name, message: error.message)
         }
     }
 }

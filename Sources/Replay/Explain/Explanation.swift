@@ -126,7 +126,7 @@ extension TraceAnalysis {
 
     /// The attempts that deserve the name: something was begun, or somebody asked for it and it came to nothing.
     var attemptCases: [AttemptCase] {
-        zip(observer.attempts, logs).compactMap { attempt, log in
+        zip(observer.attempts.open, logs).compactMap { attempt, log in
             let wasAsked = log.requests.contains { $0.value.what == "migrate" }
             guard attempt.isOpened || wasAsked || log.result != nil else { return nil }
             return AttemptCase(
