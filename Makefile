@@ -15,7 +15,7 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench clean deps \
+.PHONY: help demo test check-live check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay clean deps \
 	swift-version
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make build     build for release: .build/release/godwit'
 	@echo 'make install   install it into $$DESTDIR$$PREFIX/bin (PREFIX=$(PREFIX))'
 	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
+	@echo 'make bench-replay  measure replays of large traces beside orjson and wc (some minutes, 4 GB of disk)'
 	@echo 'make docs      write the tables in the documentation anew, from the program'
 	@echo 'make lint      check the form of all Swift files'
 	@echo 'make deps      install the Debian packages that are missing'
@@ -76,6 +77,15 @@ bench: swift-version deps
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit
 	$(SWIFT) build -c release --static-swift-stdlib --product godwit-bench
 	.build/release/godwit-bench $(BENCH_ARGUMENTS)
+
+# Replays of generated traces beside orjson, which comes from PyPI into an environment of its own. Needs some gigabytes of disk.
+bench-replay: swift-version deps
+	$(SWIFT) build -c release --static-swift-stdlib --product godwit
+	$(SWIFT) build -c release --static-swift-stdlib --product godwit-bench
+	@test -x .build/orjson/bin/python || python3 -m venv .build/orjson
+	@.build/orjson/bin/python -c 'import orjson' 2>/dev/null || .build/orjson/bin/pip -q install orjson || \
+		echo 'Going on without orjson.' >&2
+	.build/release/godwit-bench replay --runs 5 --linear --python .build/orjson/bin/python $(BENCH_ARGUMENTS)
 
 # Between `<!-- table: NAME ... -->` and `<!-- end -->` stands what `godwit table NAME ... --format markdown` prints.
 docs: swift-version deps

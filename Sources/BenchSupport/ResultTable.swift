@@ -4,6 +4,8 @@ public struct ResultTable: Sendable {
     public enum Goal: Hashable, Sendable {
         /// At most this value.
         case atMost(Double)
+        /// At least this value.
+        case atLeast(Double)
         /// At most this ratio to the floor's median.
         case ratio(Double)
     }
@@ -37,6 +39,9 @@ public struct ResultTable: Sendable {
         case .atMost(let limit):
             wanted = "<= \(Self.text(limit))"
             verdict = median <= limit ? "met" : "MISSED"
+        case .atLeast(let limit):
+            wanted = ">= \(Self.text(limit))"
+            verdict = median >= limit ? "met" : "MISSED"
         case .ratio(let limit):
             wanted = "<= \(Self.text(limit))x"
             verdict = ratio.map { $0 <= limit ? "met" : "MISSED" } ?? ""

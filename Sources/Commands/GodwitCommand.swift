@@ -11,6 +11,7 @@ public struct GodwitCommand: AsyncParsableCommand {
         subcommands: [
             MigrateCommand.self,
             ReplayCommand.self,
+            IndexCommand.self,
             ExplainCommand.self,
             DiffCommand.self,
             ReportCommand.self,

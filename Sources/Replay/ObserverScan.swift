@@ -81,7 +81,9 @@ extension Observer {
     }
 
     /// How things are before a reply that may be a repetition.
-    private func candidate(_ reply: Reply, _ side: Side) -> (attempt: Int, evidence: Evidence, inference: PhaseInference)? {
+    private func candidate(
+        _ reply: Reply, _ side: Side
+    ) -> (attempt: Int, evidence: Evidence, inference: PhaseInference)? {
         let evidence = attempts[current][side]
         switch reply {
         case .migration(let sample):

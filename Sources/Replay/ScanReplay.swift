@@ -21,8 +21,13 @@ struct ScanReplay: ~Copyable {
 
     /// Takes a block; returns false after an error.
     ///
-    /// - Parameter tell: Gets the observations of each record.
-    mutating func apply(_ block: TraceBlock, firstLine: Int, _ tell: ([Observation], borrowing Observer) -> Void) -> Bool {
+    /// - Parameters:
+    ///   - each: Gets each line before it is applied.
+    ///   - tell: Gets the observations of each record.
+    mutating func apply(
+        _ block: TraceBlock, firstLine: Int, each: ((ScannedLine) -> Void)? = nil,
+        _ tell: ([Observation], borrowing Observer) -> Void
+    ) -> Bool {
         let shapes = block.shapes.map { shape in
             if let known = shape.attachment as? ObservedShape { return known }
             let new = ObservedShape(shape)
@@ -30,6 +35,7 @@ struct ScanReplay: ~Copyable {
             return new
         }
         for line in block.lines {
+            each?(line)
             let number = firstLine &+ Int(line.line)
             if line.shape >= 0 {
                 observer.apply(line, of: shapes[Int(line.shape)], in: block, named: number, &decoder)

@@ -7,6 +7,8 @@ final class BlockSource {
     private let maximumLineBytes: Int
     /// The beginning of a line whose end is in the next block.
     private var carry: [UInt8] = []
+    /// How many bytes were read.
+    private var position = 0
     private var isOver = false
     /// The rest of a line that is too long is being left out.
     private var isSkipping = false
@@ -27,12 +29,14 @@ final class BlockSource {
         guard !isOver else { return false }
         if carry.count > block.capacity { block.grow(to: carry.count * 2, keeping: 0..<0) }
         block.storage.copyBytes(from: carry)
+        block.offset = position - carry.count
         var count = carry.count
         carry.removeAll(keepingCapacity: true)
         do throws(ByteSource.ReadError) {
             while true {
                 let room = UnsafeMutableRawBufferPointer(rebasing: block.storage[count..<block.capacity])
                 let more = try source.read(into: room)
+                position += more
                 if more == 0 {
                     isOver = true
                     finish(block, count)
@@ -43,6 +47,7 @@ final class BlockSource {
                     guard let feed = room.prefix(more).firstIndex(of: 0x0A) else { continue }
                     isSkipping = false
                     let rest = more - feed - 1
+                    block.offset = position - rest
                     if rest > 0, let base = room.baseAddress { memmove(base, base + feed + 1, rest) }
                     count += rest
                 } else {

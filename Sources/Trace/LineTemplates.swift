@@ -227,7 +227,9 @@ final class LineTemplates {
 
     /// What strtod makes of `INTEGER.FRACTION`, as bits.
     @inline(__always)
-    private static func double(_ integer: Int64, _ fraction: Int64, _ digits: Int, from start: UnsafeRawPointer) -> Int64 {
+    private static func double(
+        _ integer: Int64, _ fraction: Int64, _ digits: Int, from start: UnsafeRawPointer
+    ) -> Int64 {
         if digits <= 15, integer < 1_000_000_000_000_000 {
             let (scaled, overflow) = integer.multipliedReportingOverflow(by: powers[digits])
             if !overflow, scaled < 1 &<< 53 &- fraction {
@@ -248,7 +250,9 @@ final class LineTemplates {
     /// Takes the shape of a line that json-c has accepted.
     func learn(_ template: LineTemplate, _ bytes: UnsafeRawBufferPointer, _ shape: TraceShape) {
         // When there are too many, all of them are forgotten: what is common is learnt again at once.
-        if labelCount + bytes.count + 8 > Self.maximumLabels || nodeCount + 2 * template.parts.count + 2 > Self.maximumNodes {
+        if labelCount + bytes.count + 8 > Self.maximumLabels
+            || nodeCount + 2 * template.parts.count + 2 > Self.maximumNodes
+        {
             nodeCount = 0
             labelCount = 0
             shapes = []

@@ -86,7 +86,8 @@ public struct ScannedIdentifier: Hashable, Sendable {
         if high == Self.integerMark { return .integer(Int64(bitPattern: low)) }
         var bytes: [UInt8] = []
         for place in 0..<min(Int(high >> 56), 15) {
-            bytes.append(UInt8(truncatingIfNeeded: place < 8 ? low >> (8 * UInt64(place)) : high >> (8 * UInt64(place - 8))))
+            bytes.append(
+                UInt8(truncatingIfNeeded: place < 8 ? low >> (8 * UInt64(place)) : high >> (8 * UInt64(place - 8))))
         }
         return .string(String(decoding: bytes, as: UTF8.self))
     }

@@ -18,6 +18,8 @@ public final class TraceBlock: @unchecked Sendable {
     public private(set) var others: [Other] = []
     /// How many lines it has, comments and empty lines included.
     public private(set) var lineCount = 0
+    /// Where its first byte is in the trace.
+    public internal(set) var offset = 0
     /// The bytes behind the last line feed of the trace, if this is its last block and they are more than white space.
     var tornBytes = 0
     /// What kept the rest of the trace from being read.
@@ -69,7 +71,8 @@ public final class TraceBlock: @unchecked Sendable {
         guard line.identifier.isLong else { return nil }
         let start = Int(line.identifier.low >> 32)
         return String(
-            decoding: UnsafeRawBufferPointer(rebasing: storage[start..<(start + Int(line.identifier.low & 0xFFFF_FFFF))]),
+            decoding: UnsafeRawBufferPointer(
+                rebasing: storage[start..<(start + Int(line.identifier.low & 0xFFFF_FFFF))]),
             as: UTF8.self)
     }
 
@@ -122,7 +125,9 @@ public final class TraceBlock: @unchecked Sendable {
             let feed = memchr(place, 0x0A, limit - place).map { UnsafeRawPointer($0) } ?? limit
             scanned.count = Int32(truncatingIfNeeded: feed - place)
             let isTooLong = endsTooLong && feed + 1 >= limit
-            if let other = scanner.decode(UnsafeRawBufferPointer(start: place, count: feed - place), isTooLong: isTooLong) {
+            if let other = scanner.decode(
+                UnsafeRawBufferPointer(start: place, count: feed - place), isTooLong: isTooLong)
+            {
                 scanned.shape = ~Int32(truncatingIfNeeded: others.count)
                 others.append(other)
                 lines.append(scanned)

@@ -12,7 +12,7 @@ struct GodwitBench: AsyncParsableCommand {
             """,
         subcommands: [
             AllCommand.self, GapCommand.self, StartupCommand.self, RoundTripCommand.self, EventsCommand.self,
-            FloorCommand.self,
+            ReplayBenchCommand.self, GenerateCommand.self, FloorCommand.self,
         ],
         defaultSubcommand: AllCommand.self)
 }

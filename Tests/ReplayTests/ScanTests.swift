@@ -118,7 +118,8 @@ struct ScanTests {
 
     private static let fragments: [[UInt8]] =
         [
-            "\n", "\r\n", "{", "}", "[", "]", "\"", "\\", ":", ",", "#", ".", "0", "-", "e5", "00", "18446744073709551616",
+            "\n", "\r\n", "{", "}", "[", "]", "\"", "\\", ":", ",", "#", ".", "0", "-", "e5", "00",
+            "18446744073709551616",
             "9223372036854775807", "123456789012345678", "0.5", "true", "null", " ", "\\u0041", "\"id\": 7", "\"id\":",
             "\"error\"", "\"return\"", "\"event\"", "\"status\"", "\"completed\"", "\"recv\"", "\"send\"", "\"seq\":3,",
             "\"qemu\":\"a\",", "\"conn\":2,", "MIGRATION", "STOP",
@@ -164,8 +165,10 @@ struct ScanTests {
     @Test func numbersAreReadAsJSONReadsThem() throws {
         let numbers = [
             "0", "1", "12345678", "123456789", "1234567890123456", "999999999999999999", "1000000000000000000",
-            "9223372036854775807", "18446744073709551615", "18446744073709551616", "-1", "-0", "-123456789012345678", "01",
-            "1.5", "0.000001", "268.63999999999999", "33.83096", "123456789012345678.123456789012345678", "1e3", "1.5e-7",
+            "9223372036854775807", "18446744073709551615", "18446744073709551616", "-1", "-0", "-123456789012345678",
+            "01",
+            "1.5", "0.000001", "268.63999999999999", "33.83096", "123456789012345678.123456789012345678", "1e3",
+            "1.5e-7",
             "0.1234567890123456789", "999999999999999.9", "-2.5", "1.", ".5", "--1", "1e", "nan", "99999999.99999999",
         ]
         var random = Random(state: 5)
@@ -173,7 +176,9 @@ struct ScanTests {
             var mini = MiniTrace("S- connected", "S> migrate {\"uri\":\"unix:x\"}", "S< ok", "S! active")
             for number in ["3", "0.5"] + numbers.shuffled(using: &random) {
                 mini.add("S> query-migrate")
-                mini.add(#"S< {"status":"active","total-time":5,"ram":{"total":10,"remaining":7,"\#(key)2":1,"\#(key)":\#(number)}}"#)
+                mini.add(
+                    #"S< {"status":"active","total-time":5,"ram":{"total":10,"remaining":7,"\#(key)2":1,"\#(key)":\#(number)}}"#
+                )
             }
             let bytes = Array(mini.text.utf8)
             Self.compare(bytes, key)
@@ -191,7 +196,8 @@ struct ScanTests {
 
     @Test func identifiersAreToldApart() {
         let ids = [
-            "1", "\"1\"", "1.0", "\"\"", "\"a\"", "\"123456789012345\"", "\"1234567890123456\"", "\"12345678\"", "\"\\u0061\"",
+            "1", "\"1\"", "1.0", "\"\"", "\"a\"", "\"123456789012345\"", "\"1234567890123456\"", "\"12345678\"",
+            "\"\\u0061\"",
             "\"é\"", "null", "[1]", "-1", "9223372036854775807", "9223372036854775808",
             "\"\(String(repeating: "x", count: 64))\"", "\"\(String(repeating: "x", count: 65))\"",
         ]
@@ -203,7 +209,9 @@ struct ScanTests {
         }
         for round in 0..<4 {
             for id in ids { add(#""send":{"execute":"query-status","id":\#(id)}"#) }
-            for id in round % 2 == 0 ? ids : ids.reversed() { add(#""recv":{"return":{"status":"running"},"id":\#(id)}"#) }
+            for id in round % 2 == 0 ? ids : ids.reversed() {
+                add(#""recv":{"return":{"status":"running"},"id":\#(id)}"#)
+            }
             add(#""send":{"execute":"query-status"}"#)
             add(#""recv":{"return":{"status":"running"}}"#)
             add(#""recv":{"return":{"status":"running"},"id":"nobody"}"#)

@@ -163,12 +163,6 @@ import Trace
         }
     }
 
-    @Test(arguments: [[0x1F, 0x8B, 8, 0], [0x28, 0xB5, 0x2F, 0xFD, 0]] as [[UInt8]])
-    func saysThatCompressedTracesAreNotSupported(bytes: [UInt8]) {
-        let error = #expect(throws: TraceError.self) { _ = try TraceReader(bytes: bytes, name: "x.gz") }
-        #expect(error?.description == "x.gz: compressed traces are not supported yet; decompress it first")
-    }
-
     @Test func dropsATornLastLine() throws {
         for torn in [#"{"t":2,"mark":"complete but without line feed"}"#, #"{"t":2,"ma"#, "\u{0}\u{0}"] {
             let text = Self.header + "\n" + #"{"t":1,"mark":"m"}"# + "\n" + torn

@@ -18,3 +18,10 @@ int godwit_bench_flood(const char *path, size_t count);
 /// Reads such a flood with json-c, frames by line and looks up name, status and seconds of each event.
 /// Gives the number of events, and the time from the first to the last in nanoseconds. Returns 0 or -1 with errno.
 int godwit_bench_read_flood(const char *path, size_t *count, uint64_t *nanoseconds);
+
+/// Reads a file in pieces and finds its lines with memchr. Gives their number and the time in nanoseconds. Returns 0 or -1 with errno.
+int godwit_bench_count_lines(const char *path, uint64_t *lines, uint64_t *nanoseconds);
+
+/// Runs a program (found in PATH, arguments end with NULL), its standard output thrown away. Gives the time from its start to its end, the
+/// most memory that was resident, and its exit code (128 and the signal's number where one ended it). Returns 0 or -1 with errno.
+int godwit_bench_run(char *const *arguments, double *seconds, long *kilobytes, int *status);

@@ -1,0 +1,118 @@
+import Testing
+
+@testable import Trace
+
+/// Lines in blocks: the same ones as the reader of single lines has, wherever blocks part.
+@Suite struct TraceScanTests {
+    /// What can be told apart of a line.
+    struct Seen: Equatable {
+        var line: Int
+        var offset: Int
+        var text: [UInt8]
+        var failure: String?
+    }
+
+    static func scan(
+        _ text: String, blockBytes: Int, maximumLineBytes: Int, threads: Int
+    ) throws -> (seen: [Seen], warnings: [TraceWarning]) {
+        let scan = try TraceScan(
+            bytes: Array(text.utf8), name: "x", maximumLineBytes: maximumLineBytes, blockBytes: blockBytes)
+        var seen: [Seen] = []
+        try scan.forEachBlock(threads: threads) { block, first in
+            for line in block.lines {
+                var failure: String?
+                if line.shape < 0, case .failure(let error) = block.others[Int(~line.shape)] { failure = error.message }
+                seen.append(
+                    Seen(
+                        line: first + Int(line.line), offset: block.offset + Int(line.start),
+                        text: failure == nil ? Array(block.bytes(of: line)) : [], failure: failure))
+            }
+            return true
+        }
+        return (seen, scan.warnings)
+    }
+
+    static let lines: [String] = {
+        var lines = [#"{"qmptrace":1,"title":"x"}"#]
+        for number in 0..<200 {
+            switch number % 11 {
+            case 3: lines.append("# comment \(number)")
+            case 5: lines.append("")
+            case 6: lines.append("  \t")
+            case 7:
+                lines.append(
+                    #"{"t":\#(number).000001,"side":"source","mark":"\#(String(repeating: "long ", count: number))"}"#)
+            case 8: lines.append("rubbish")
+            default:
+                lines.append(
+                    #"{"t":\#(number).25,"side":"destination","recv":{"return": {"n": \#(number * number)}, "id": "a\#(number)"}}"#
+                )
+            }
+        }
+        return lines
+    }()
+
+    @Test(arguments: [64, 65, 100, 1000, 100_000], [1, 3])
+    func blocksPartAnywhere(blockBytes: Int, threads: Int) throws {
+        for limit in [120, 700, 1 << 20] {
+            for tail in ["", "\n", "\n{\"t\":9,\"ma", "\n \n  "] {
+                let text = Self.lines.joined(separator: "\n") + tail
+                var expected: [Seen] = []
+                var offset = Self.lines[0].utf8.count + 1
+                let last = tail.isEmpty ? Self.lines.count - 1 : Self.lines.count
+                for (index, line) in Self.lines.enumerated().dropFirst() where index < last || line.utf8.count > limit {
+                    let isRubbish = line == "rubbish"
+                    if line.utf8.count > limit {
+                        expected.append(
+                            Seen(line: index + 1, offset: offset, text: [], failure: "the line exceeds the limit"))
+                    } else if !line.hasPrefix("#"), line.contains(where: { $0 != " " && $0 != "\t" }) {
+                        expected.append(
+                            Seen(
+                                line: index + 1, offset: offset, text: isRubbish ? [] : Array(line.utf8),
+                                failure: isRubbish ? "unexpected 'r' where a value is expected" : nil))
+                    }
+                    offset += line.utf8.count + 1
+                }
+                let (seen, warnings) = try Self.scan(
+                    text, blockBytes: blockBytes, maximumLineBytes: limit, threads: threads)
+                #expect(seen == expected, "limit \(limit), tail \(tail.debugDescription)")
+                var reader = try TraceReader(
+                    bytes: Array(text.utf8), name: "x", lenient: true, maximumLineBytes: limit)
+                while try reader.next() != nil {}
+                #expect(warnings == reader.warnings.filter { $0.kind == .torn })
+            }
+        }
+    }
+
+    @Test func shapesAreForgottenWhenThereAreTooMany() throws {
+        var text = "{\"qmptrace\":1}\n"
+        for number in 0..<70_000 {
+            text += "{\"t\":1.5,\"side\":\"source\",\"mark\":\"unlike \(number &* 2_654_435_761)\"}\n"
+        }
+        for number in 0..<1000 { text += "{\"t\":\(number),\"side\":\"source\",\"mark\":\"all alike\"}\n" }
+        let scan = try TraceScan(bytes: Array(text.utf8), name: "x")
+        var shaped = 0
+        var lines = 0
+        try scan.forEachBlock { block, _ in
+            lines += block.lines.count
+            for line in block.lines where line.shape >= 0 {
+                shaped += 1
+                if case .mark(let mark) = block.shapes[Int(line.shape)].record.member { #expect(mark == "all alike") }
+            }
+            return true
+        }
+        #expect(lines == 71_000)
+        #expect(shaped == 999)
+    }
+
+    @Test func stopsWhenNoMoreIsWanted() throws {
+        let text = Self.lines.joined(separator: "\n")
+        let scan = try TraceScan(bytes: Array(text.utf8), name: "x", blockBytes: 64)
+        var blocks = 0
+        try scan.forEachBlock(threads: 3) { _, _ in
+            blocks += 1
+            return blocks < 5
+        }
+        #expect(blocks == 5)
+    }
+}
