@@ -12,7 +12,8 @@ public enum TraceMix: String, CaseIterable, Sendable {
 
 /// Makes traces as long as one likes, the same ones for the same seed, in QEMU's own rendering.
 ///
-/// Migration follows migration: with all kinds of messages, ends and words that recordings have, and with numbers that go the way QEMU's go.
+/// Migration follows migration: with all kinds of messages, ends and words that recordings have, and with numbers
+/// that go the way QEMU's go.
 public struct TraceGenerator {
     /// The bytes that were not taken yet.
     public private(set) var pending: [UInt8] = []

@@ -1,9 +1,11 @@
-// What is told again and again while memory moves: that it is told once more changes a few counts and nothing that rules read.
+// What is told again and again while memory moves: that it is told once more changes a few counts and nothing that
+// rules read.
 //
-// Each of these does what `note` would do, in a few steps. Whether it does is not taken on trust: a driver compares both before it
-// relies on one, and has to ask anew after everything else that it noted.
+// Each of these does what `note` would do, in a few steps. Whether it does is not taken on trust: a driver compares
+// both before it relies on one, and has to ask anew after everything else that it noted.
 extension Evidence {
-    /// Whether another reply to `query-migrate` can be counted only: it cannot be of another attempt or older than what is known.
+    /// Whether another reply to `query-migrate` can be counted only: it cannot be of another attempt or older than
+    /// what is known.
     ///
     /// - Parameter total: Its `total-time`.
     public func canRepeat(_ word: StatusWord?, total: Int64?) -> Bool {

@@ -56,7 +56,8 @@ struct AttemptList {
         last = attempt
     }
 
-    /// The number of the attempts that can be archived: before the one before the last, and before those that somebody still refers to.
+    /// The number of the attempts that can be archived: before the one before the last, and before those that
+    /// somebody still refers to.
     func archivable(before referred: Int) -> Int {
         let kept = min(count - 2, referred)
         return max(kept - base, before.count - Self.maximumLive, 0)

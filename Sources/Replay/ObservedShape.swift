@@ -84,7 +84,8 @@ final class ObservedShape {
     private let fields: [Field]
     private var isPrepared = false
     private var migration = Reply.done
-    /// What answers `query-migrate`, but for the numbers of a line; `nil` if it is something else or numbers decide in another way.
+    /// What answers `query-migrate`, but for the numbers of a line; `nil` if it is something else or numbers decide
+    /// in another way.
     private var first: MigrationSample?
     private var told: Summary?
     /// The run state that answers `query-status`.

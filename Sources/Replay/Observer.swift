@@ -48,9 +48,11 @@ public struct Observer {
     var noticed = PerSide(-1)
     /// What a side repeats.
     var steady = PerSide(Steady())
-    /// Whether the observations are wanted. Without a story only the evidence is kept: what follows from it is asked for when it is needed.
+    /// Whether the observations are wanted. Without a story only the evidence is kept: what follows from it is asked
+    /// for when it is needed.
     var isTold = true
-    /// Whether attempts that nothing can be added to are kept as reports only, so that a long trace does not fill the memory.
+    /// Whether attempts that nothing can be added to are kept as reports only, so that a long trace does not fill the
+    /// memory.
     var isArchiving = false
     /// Recorded ends of archived attempts that the evidence does not bear out.
     private var contradictions: [Anomaly] = []
@@ -361,7 +363,8 @@ public struct Observer {
             what: "the recorder published '\(recorded.rawValue)', the replay '\(attempt.status.word.rawValue)'")
     }
 
-    /// Makes reports of the attempts that nothing can be added to any more, so that a long trace does not fill the memory.
+    /// Makes reports of the attempts that nothing can be added to any more, so that a long trace does not fill the
+    /// memory.
     mutating func archive() {
         guard isArchiving else { return }
         var referred = conversations.oldestAttempt ?? .max

@@ -18,7 +18,8 @@ struct Steady {
     var state: RunState?
 }
 
-/// The observer's short ways: each does what the long way would do, and is only taken where that was compared before or nothing can change.
+/// The observer's short ways: each does what the long way would do, and is only taken where that was compared before
+/// or nothing can change.
 extension Observer {
     /// Takes the next line of a scanned block.
     ///

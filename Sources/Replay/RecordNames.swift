@@ -9,7 +9,8 @@ struct RecordNames {
     private var runs: [Run] = []
     private(set) var count = 0
 
-    /// A trace in which every other line is a comment shall not fill the memory: of the oldest records the names are forgotten then.
+    /// A trace in which every other line is a comment shall not fill the memory: of the oldest records the names are
+    /// forgotten then.
     private static let maximumRuns = 1 << 19
 
     /// Takes the next record's name.

@@ -102,7 +102,8 @@ public struct AttemptReport: Hashable, Sendable {
     public var cancel: CancelOutcome
     /// Why the status is what it is, oldest first.
     public var reasons: [Reason]
-    /// The reason of a failure as QEMU gave it; `nil` for an attempt that completed, whatever had gone wrong on the way.
+    /// The reason of a failure as QEMU gave it; `nil` for an attempt that completed, whatever had gone wrong on the
+    /// way.
     public var error: String?
     /// The source.
     public var source: SideSummary

@@ -1,7 +1,7 @@
 /// Several threads that scan blocks, of which one at a time also takes the scanned blocks in their order.
 ///
-/// Whoever is free does what is due: taking comes first, then reading and scanning. So the threads share the work evenly, whatever
-/// scanning and taking cost.
+/// Whoever is free does what is due: taking comes first, then reading and scanning. So the threads share the work
+/// evenly, whatever scanning and taking cost.
 final class BlockPipeline: @unchecked Sendable {
     private let source: BlockSource
     private let makeScanner: () -> LineScanner

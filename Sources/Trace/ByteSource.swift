@@ -1,9 +1,10 @@
 import Glibc
 
-/// The bytes of a trace in their order: a file's, a pipe's or from memory, decompressed if their first bytes say that they are compressed.
+/// The bytes of a trace in their order: a file's, a pipe's or from memory, decompressed if their first bytes say that
+/// they are compressed.
 ///
-/// It reads rather than maps: a mapped journal that shrinks under its reader would raise SIGBUS, and reading in pieces that fit
-/// the processor's cache is no slower.
+/// It reads rather than maps: a mapped journal that shrinks under its reader would raise SIGBUS, and reading in
+/// pieces that fit the processor's cache is no slower.
 final class ByteSource {
     struct ReadError: Error {
         let message: String

@@ -49,7 +49,8 @@ final class GzipDecompressor: Decompressor {
     }
 }
 
-/// Zstandard by libzstd; several frames one behind the other are one stream. libzstd's own bound of 128 MiB for a window holds.
+/// Zstandard by libzstd; several frames one behind the other are one stream. libzstd's own bound of 128 MiB for a
+/// window holds.
 final class ZstdDecompressor: Decompressor {
     private let context: OpaquePointer
     private(set) var isAtBoundary = true

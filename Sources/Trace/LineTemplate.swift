@@ -1,6 +1,7 @@
 /// How a line is cut into what must be the same and what may vary.
 ///
-/// In a message from QEMU every number may vary, in one to QEMU only the id: its numbers are arguments. Nothing varies in other records but the time.
+/// In a message from QEMU every number may vary, in one to QEMU only the id: its numbers are arguments. Nothing
+/// varies in other records but the time.
 struct LineTemplate {
     enum Part {
         case literal(Range<Int>)
@@ -14,7 +15,8 @@ struct LineTemplate {
     /// The wanted numbers in their order.
     private(set) var slots: [TraceShape.Slot] = []
 
-    /// The template of a record's line, line feed included, that was decoded without an error; `nil` if it is not worth one.
+    /// The template of a record's line, line feed included, that was decoded without an error; `nil` if it is not
+    /// worth one.
     ///
     /// - Parameter wanted: The paths of the numbers that are handed on, from the record down.
     init?(_ line: UnsafeRawBufferPointer, from start: Int, wanted: [[StaticString]]) {

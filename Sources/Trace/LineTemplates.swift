@@ -2,9 +2,10 @@ import Glibc
 
 /// The shapes of lines that were decoded by json-c before: a tree of their bytes in which digits may vary.
 ///
-/// QEMU renders its messages always in the same way, so that a line mostly differs from one seen before only in its time, its id and its
-/// numbers. Where everything else is the same, byte by byte, and the digits are as JSON wants them, json-c would accept the line too, and
-/// what it means follows from what the other one meant. Any other line is json-c's.
+/// QEMU renders its messages always in the same way, so that a line mostly differs from one seen before only in its
+/// time, its id and its numbers. Where everything else is the same, byte by byte, and the digits are as JSON wants
+/// them, json-c would accept the line too, and what it means follows from what the other one meant. Any other line is
+/// json-c's.
 ///
 /// Literals are cut where lines part, so that the way from the root to a shape is the line itself.
 final class LineTemplates {
@@ -62,7 +63,8 @@ final class LineTemplates {
 
     /// Finds the shape of the line that starts at `line`.
     ///
-    /// There are `Self.slack` readable bytes behind `limit`, and a line feed before it; no literal goes on behind a line feed.
+    /// There are `Self.slack` readable bytes behind `limit`, and a line feed before it; no literal goes on behind a
+    /// line feed.
     ///
     /// - Returns: The shape's number, -1 if there is none; `scanned` and `numbers` are then of no use.
     @inline(__always)

@@ -20,11 +20,13 @@ public final class TraceShape: @unchecked Sendable {
         }
     }
 
-    /// The first record of this shape. The others differ in the time, in the message's id and, if it came from QEMU, in its numbers.
+    /// The first record of this shape. The others differ in the time, in the message's id and, if it came from QEMU,
+    /// in its numbers.
     public let record: TraceRecord
     /// Which numbers a line of this shape has, in their order.
     public let slots: [Slot]
-    /// What the reader of the lines wants to remember with the shape. Only the thread that takes the blocks in their order touches it.
+    /// What the reader of the lines wants to remember with the shape. Only the thread that takes the blocks in their
+    /// order touches it.
     public var attachment: AnyObject?
 
     init(record: TraceRecord, slots: [Slot]) {

@@ -34,7 +34,8 @@ package final class ThreadCrew: @unchecked Sendable {
     /// Wakes all who wait.
     package func wake() { pthread_cond_broadcast(condition) }
 
-    /// Runs `body` on so many threads, the caller's included, and returns when all are done. A thread that cannot be had is done without.
+    /// Runs `body` on so many threads, the caller's included, and returns when all are done. A thread that cannot be
+    /// had is done without.
     package func run(threads: Int, _ body: () -> Void) {
         withoutActuallyEscaping(body) { body in
             self.body = body

@@ -32,8 +32,8 @@ public final class TraceFile {
         self.writer = TraceWriter(header: header)
     }
 
-    /// Continues an existing trace, such as the journal of a process that died. A torn last line is cut off first, so that
-    /// the next record does not become a part of it.
+    /// Continues an existing trace, such as the journal of a process that died. A torn last line is cut off first, so
+    /// that the next record does not become a part of it.
     public init(continuing path: String) throws(TraceError) {
         self.path = path
         self.closes = true

@@ -3,8 +3,9 @@ import JSONC
 
 /// Where things are in a trace: kept beside it, so that a second look-up need not read it again.
 ///
-/// The file is text, one JSON object on a line: a header with what the trace was like, then marks, attempts and events. It is bounded, and
-/// nothing in it is believed unchecked: an offset that does not fit the trace makes the whole index a damaged one.
+/// The file is text, one JSON object on a line: a header with what the trace was like, then marks, attempts and
+/// events. It is bounded, and nothing in it is believed unchecked: an offset that does not fit the trace makes the
+/// whole index a damaged one.
 public struct TraceIndex: Sendable, Hashable {
     /// A record's place.
     public struct Place: Sendable, Hashable {

@@ -22,9 +22,11 @@ public struct TraceLogOptions: Hashable, Sendable {
     public init() {}
 }
 
-/// A trace that is written for a long time: it goes on in another file when one is full, may be compressed, and survives a full disk.
+/// A trace that is written for a long time: it goes on in another file when one is full, may be compressed, and
+/// survives a full disk.
 ///
-/// The files are `NAME.qmptrace`, `NAME.2.qmptrace` and so on; each has a header and is a trace by itself. Times go on from the first.
+/// The files are `NAME.qmptrace`, `NAME.2.qmptrace` and so on; each has a header and is a trace by itself. Times go
+/// on from the first.
 public final class TraceLog {
     /// Something that whoever records should be told.
     public enum Notice: Hashable, Sendable {
@@ -64,7 +66,8 @@ public final class TraceLog {
     private static let gatherMicroseconds: Int64 = 200_000
     private static let gatherBytes = 64 << 10
 
-    /// Creates the file, readable by its owner only; one that exists already is an error. The header is written at once.
+    /// Creates the file, readable by its owner only; one that exists already is an error. The header is written at
+    /// once.
     public init(creating path: String, header: TraceHeader, options: TraceLogOptions = .init()) throws(TraceError) {
         firstPath = path
         self.path = path

@@ -9,8 +9,8 @@ public struct TraceReader {
 
     /// Opens a trace and reads its header. `-` is standard input.
     ///
-    /// A lenient reader skips and counts lines that it cannot understand, where others throw; the header must be readable
-    /// in any case.
+    /// A lenient reader skips and counts lines that it cannot understand, where others throw; the header must be
+    /// readable in any case.
     public init(path: String, lenient: Bool = false, maximumLineBytes: Int = 64 << 20) throws(TraceError) {
         let source = LineSource(try ByteSource.open(path: path), maximumLineBytes: maximumLineBytes)
         try self.init(source, name: path == "-" ? "standard input" : path, lenient: lenient)

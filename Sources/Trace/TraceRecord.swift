@@ -64,7 +64,8 @@ public struct TraceRecord: Sendable, Hashable {
     public var microseconds: Int64
     /// The side; nil if the record concerns both or it is unknown.
     public var side: TraceSide?
-    /// The number that other records refer to: `seq`, else the line number. 0 in a record to be written: the line number.
+    /// The number that other records refer to: `seq`, else the line number. 0 in a record to be written: the line
+    /// number.
     public var seq: Int
     /// The line it was read from; 0 if it was not read.
     public var line: Int

@@ -2,8 +2,8 @@ import Glibc
 
 /// Reads a trace in blocks, many lines at a time and on several threads, in constant memory.
 ///
-/// What comes out is what `TraceReader` reads, in the same order; lines that look like one decoded before are handed out as that one's
-/// shape and what is different.
+/// What comes out is what `TraceReader` reads, in the same order; lines that look like one decoded before are handed
+/// out as that one's shape and what is different.
 public final class TraceScan {
     /// The first line.
     public let header: TraceHeader
@@ -73,7 +73,8 @@ public final class TraceScan {
         return block.used.lowerBound..<(feed - base)
     }
 
-    /// Hands out the blocks in their order, each with the number of its first line, until there are no more or `body` returns false.
+    /// Hands out the blocks in their order, each with the number of its first line, until there are no more or `body`
+    /// returns false.
     ///
     /// `body` runs on one thread at a time, but not always on the same one. To be called once.
     /// - Parameters:

@@ -52,8 +52,8 @@ public struct TraceWriter {
 
     /// Appends a record whose value is JSON already, and returns its line number.
     ///
-    /// The bytes are spliced in as they are; only line breaks, which JSON allows between tokens, become spaces. They are
-    /// not checked: `appendMessage` does that.
+    /// The bytes are spliced in as they are; only line breaks, which JSON allows between tokens, become spaces. They
+    /// are not checked: `appendMessage` does that.
     @discardableResult
     public mutating func append(
         microseconds: Int64, side: TraceSide?, connection: Int? = nil, qemu: String? = nil, attempt: String? = nil,

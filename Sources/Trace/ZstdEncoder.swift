@@ -16,7 +16,8 @@ struct ZstdEncoder: ~Copyable {
 
     deinit { _ = context.map { ZSTD_freeCCtx($0) } }
 
-    /// What the input becomes; all of it can be decompressed from what was returned so far. Nil if the library fails, for want of memory.
+    /// What the input becomes; all of it can be decompressed from what was returned so far. Nil if the library fails,
+    /// for want of memory.
     mutating func compress(_ input: [UInt8], isEnd: Bool = false) -> [UInt8]? {
         guard let context else { return nil }
         inFrame += input.count

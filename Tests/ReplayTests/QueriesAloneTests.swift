@@ -12,7 +12,8 @@ struct QueriesAloneTests {
         var words: [TraceSide: (word: String, isConfirmed: Bool)] = [:]
         /// Whether the destination's guest ran, and whether a later query shows it.
         var running: Bool?
-        /// Whether the guest was stopped before `migrate`, which makes a paused one the intended end, and whether a query shows it.
+        /// Whether the guest was stopped before `migrate`, which makes a paused one the intended end, and whether a
+        /// query shows it.
         var stopped: Bool?
         var hasMigrated = false
         /// The queries on their way, by side and id.

@@ -218,7 +218,8 @@ struct ScanTests {
         }
         #expect(Self.compare(Array(text.utf8), "ids") > 20)
         let outcome = Self.replay(Array(text.utf8), isExact: false)
-        // Nobody's answer in every round, and an id that is spelt in two ways: used again, then answered once too often.
+        // Nobody's answer in every round, and an id that is spelt in two ways: used again, then answered once too
+        // often.
         #expect(outcome.observations.count { if case .anomaly = $0.what { true } else { false } } == 12)
     }
 }
