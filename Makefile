@@ -15,13 +15,14 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay clean deps \
+.PHONY: help demo test check-live check-peers check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay clean deps \
 	swift-version
 
 help:
 	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
 	@echo 'make test      build, lint, run all tests, live migrations included'
 	@echo 'make check-live  the live migrations, the wider ones too (some minutes)'
+	@echo 'make check-peers  what is served and recorded, with clients of other people (Python, PyPI)'
 	@echo 'make check-thorough  the sweeps with faults, nothing left out (some minutes)'
 	@echo 'make check-browser  the pages of godwit report in a headless Chromium, all of it (a minute)'
 	@echo 'make check-model  explore everything that can befall a migration, with its figures (many minutes)'
@@ -51,6 +52,13 @@ check-live: swift-version deps
 check-browser: swift-version deps test-deps
 	$(SWIFT) build --build-tests
 	GODWIT_BROWSER=all $(SWIFT) test --skip-build --disable-xctest --filter ReportTests
+
+# Clients that nobody here wrote, from PyPI.
+check-peers: swift-version deps
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo 'Needs python3-venv.' >&2; exit 1; }
+	test -x .build/peers/bin/qmp-shell || { python3 -m venv .build/peers && .build/peers/bin/pip install -q 'qemu.qmp>=0.0.3'; }
+	$(SWIFT) build --build-tests
+	GODWIT_PEER_PYTHON='$(CURDIR)/.build/peers/bin/python' $(SWIFT) test --skip-build --disable-xctest --filter PeerTests
 
 check-thorough: swift-version deps
 	$(SWIFT) build --build-tests

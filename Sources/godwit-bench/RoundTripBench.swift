@@ -1,6 +1,7 @@
 import ArgumentParser
 import BenchSupport
 import CBench
+import Glibc
 import GuestLab
 import JSONC
 import NIOCore
@@ -17,15 +18,25 @@ struct RoundTripBench {
         let directory = try LabDirectory()
         var machine = QEMUProcess.Options(label: "rtt")
         machine.paused = true
+        machine.qmpSockets = 2
         let qemu = try QEMUProcess.start(machine, in: directory)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let address = try QMPAddress(parsing: qemu.qmpPath)
-        var (floor, loop, client, python) = (Samples(), Samples(), Samples(), Samples())
+        var (floor, recorded, loop, client, python) = (Samples(), Samples(), Samples(), Samples(), Samples())
+        // The same C program through the recorder, whose monitor is QEMU's other one.
+        let proxy = directory.file("recorded.qmp")
+        let recorder = try ChildProcess(
+            [
+                options.program, "record", "--qmp", qemu.secondQMPPath, "--listen", proxy, "--output",
+                directory.file("rtt.qmptrace"),
+            ], output: directory.file("record.log"), error: directory.file("record.log"))
+        try await waitForSocket(proxy, of: recorder)
         let script = directory.file("trips.py")
         BenchFile.write(script, Self.script.utf8)
         var pythonProblem = Self.problem(python: options.python, log: directory.file("python.log"))
         for number in 0...options.runs {
             let floorRun = try floorTrips(qemu.qmpPath)
+            let recordedRun = try floorTrips(proxy)
             let loopRun = try await LoopTrips.run(address, count: tripsPerRun, on: group.next())
             let clientRun = try await clientTrips(address, on: group.next())
             var pythonRun: [Double] = []
@@ -41,6 +52,7 @@ struct RoundTripBench {
             }
             guard number > 0 else { continue }
             floor.add(floorRun)
+            recorded.add(recordedRun)
             loop.add(loopRun)
             client.add(clientRun)
             python.add(pythonRun)
@@ -49,14 +61,26 @@ struct RoundTripBench {
         table.add("C, epoll", "us", floor)
         table.add("QMPConnection on its event loop", "us", loop, floor: floor, goal: .ratio(1.05))
         table.add("QMPClient, async", "us", client, floor: floor, goal: .ratio(1.12))
+        table.add("C, epoll, through godwit record", "us", recorded, floor: floor, goal: .ratio(1.25))
         if let pythonProblem {
             table.note("python's qemu.qmp", "skipped, \(pythonProblem)")
         } else {
             table.add("python's qemu.qmp", "us", python, floor: floor)
         }
+        recorder.kill()
         qemu.kill()
         try await group.shutdownGracefully()
         return table
+    }
+
+    private func waitForSocket(_ path: String, of recorder: ChildProcess) async throws {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while access(path, F_OK) != 0 {
+            guard recorder.status == nil, ContinuousClock.now < deadline else {
+                throw ValidationError("\(options.program) record does not listen")
+            }
+            try await Task.sleep(for: .milliseconds(5))
+        }
     }
 
     private func floorTrips(_ path: String) throws -> [Double] {
