@@ -50,7 +50,8 @@ public struct RecordCommand: AsyncParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Go on in FILE.2, FILE.3 ... once a file has this size, e.g. 100MiB.", valueName: "size"))
+        help: ArgumentHelp(
+            "Go on in NAME.2.qmptrace and so on once a file has this size, e.g. 100MiB.", valueName: "size"))
     var rotate: ByteQuantity?
 
     @Option(name: .long, help: "Compress the trace: none or zstd.")
