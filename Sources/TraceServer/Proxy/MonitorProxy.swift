@@ -300,7 +300,8 @@ struct MonitorProxy: ~Copyable {
                 start = range.upperBound
             case .carriedGarbage:
                 refuse(clients[index].framer.takeCarried(), of: index, &output)
-                start = offset
+                // The byte that cut it off is looked at, but belongs to what follows.
+                start = Swift.max(0, offset - 1)
             case .tooLarge:
                 output.replies.append(MessageHeading.error(nil, clients[index].framer.limitError.message))
                 output.records.append(.mark("client \(number) sent a command beyond all bounds"))

@@ -54,7 +54,8 @@ public final class ServeCoupling: Sendable {
     private static func say(_ progress: Int, to socket: CInt) {
         guard socket >= 0 else { return }
         let line = Array("\(progress)\n".utf8)
-        _ = send(socket, line, line.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
+        // A few bytes for each event: there is always room for them.
+        _ = godwit_send_descriptors(socket, line, line.count, nil, 0)
     }
 
     // MARK: A meeting, on a thread of its own
