@@ -17,6 +17,7 @@ public struct GodwitCommand: AsyncParsableCommand {
             ReportCommand.self,
             RecordCommand.self,
             ServeCommand.self,
+            ConvertCommand.self,
             TableCommand.self,
             DemoCommand.self,
         ])

@@ -103,7 +103,7 @@ public struct ReplayCommand: ParsableCommand {
             }
             return run.report.warnings
         }
-        let scan = try TraceScan(path: trace)
+        let scan = try TraceScan(.open(path: trace, lenient: lenient))
         let report: ReplayReport
         switch format {
         case .text:

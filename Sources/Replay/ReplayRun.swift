@@ -14,7 +14,9 @@ public struct ReplayRun {
     ///   - path: The file.
     ///   - lenient: Whether lines that cannot be understood are skipped and counted.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
-        self.init(reader: try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path)
+        self.init(
+            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            name: path == "-" ? "standard input" : path)
     }
 
     /// Replays what a reader has.
@@ -49,7 +51,8 @@ extension ReplayReport {
     /// Replays a whole trace without its story.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
         try self.init(
-            reader: try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path)
+            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            name: path == "-" ? "standard input" : path)
     }
 
     /// Replays everything a reader has without its story.

@@ -5,9 +5,9 @@ import Glibc
 ///
 /// It reads rather than maps: a mapped journal that shrinks under its reader would raise SIGBUS, and reading in
 /// pieces that fit the processor's cache is no slower.
-final class ByteSource {
-    struct ReadError: Error {
-        let message: String
+package final class ByteSource {
+    package struct ReadError: Error {
+        package let message: String
 
         init(_ message: String) { self.message = message }
         init(number: Int32) { message = systemMessage(number) }
@@ -21,6 +21,8 @@ final class ByteSource {
     }
 
     private var memory: ArraySlice<UInt8>
+    /// What was handed out and given back.
+    private var returned: ArraySlice<UInt8> = []
     private var descriptor: Int32?
     private let closes: Bool
     private var state = State.unknown
@@ -29,23 +31,23 @@ final class ByteSource {
     private var unread = 0..<0
     private var isInputOver = false
     /// The compressed bytes end in the middle of something.
-    private(set) var isCutShort = false
+    package private(set) var isCutShort = false
 
     private static let inputBytes = 128 << 10
 
-    init(bytes: [UInt8]) {
+    package init(bytes: [UInt8]) {
         memory = bytes[...]
         closes = false
     }
 
-    init(descriptor: Int32, closes: Bool) {
+    package init(descriptor: Int32, closes: Bool) {
         memory = []
         self.descriptor = descriptor
         self.closes = closes
     }
 
     /// Opens a file; `-` is standard input.
-    static func open(path: String) throws(TraceError) -> ByteSource {
+    package static func open(path: String) throws(TraceError) -> ByteSource {
         guard path != "-" else { return ByteSource(descriptor: STDIN_FILENO, closes: false) }
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
@@ -57,7 +59,13 @@ final class ByteSource {
     }
 
     /// Fills the beginning of a buffer that has room for four bytes or more. Returns 0 at the end.
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) -> Int {
+    package func read(into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) -> Int {
+        if !returned.isEmpty {
+            let count = min(returned.count, buffer.count)
+            buffer.copyBytes(from: returned.prefix(count))
+            returned = returned.dropFirst(count)
+            return count
+        }
         switch state {
         case .plain: return try readInput(into: buffer)
         case .compressed(let decompressor): return try decompress(decompressor, into: buffer)
@@ -80,6 +88,9 @@ final class ByteSource {
             return try decompress(decompressor, into: buffer)
         }
     }
+
+    /// Takes bytes back, after a look at them: they are read next.
+    package func takeBack(_ bytes: [UInt8]) { returned = bytes + returned }
 
     private static func decompressor(
         for magic: Slice<UnsafeMutableRawBufferPointer>

@@ -1,8 +1,8 @@
 import Glibc
 
 /// Cuts the bytes of a trace into lines.
-final class LineSource {
-    enum Line: Equatable {
+package final class LineSource {
+    package enum Line: Equatable {
         /// A line without its line feed, as a range of `buffer`.
         case complete(Range<Int>)
         /// The rest of the file, which has no line feed.
@@ -12,13 +12,13 @@ final class LineSource {
         case end
     }
 
-    private(set) var buffer: [UInt8]
+    package private(set) var buffer: [UInt8]
     /// What is read but not handed out yet.
     private var unread: Range<Int>
     private let source: ByteSource
     private let maximumLineBytes: Int
 
-    init(_ source: ByteSource, maximumLineBytes: Int, chunk: Int = 256 << 10) {
+    package init(_ source: ByteSource, maximumLineBytes: Int, chunk: Int = 256 << 10) {
         self.source = source
         self.buffer = [UInt8](repeating: 0, count: max(chunk, 4))
         self.unread = 0..<0
@@ -26,9 +26,9 @@ final class LineSource {
     }
 
     /// The compressed bytes end in the middle of something.
-    var isCutShort: Bool { source.isCutShort }
+    package var isCutShort: Bool { source.isCutShort }
 
-    func next() throws(ByteSource.ReadError) -> Line {
+    package func next() throws(ByteSource.ReadError) -> Line {
         var searched = 0
         var skipping = false
         while true {

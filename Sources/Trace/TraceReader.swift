@@ -24,8 +24,16 @@ public struct TraceReader {
         try self.init(source, name: name, lenient: lenient)
     }
 
-    init(_ source: LineSource, name: String, lenient: Bool) throws(TraceError) {
-        state = State(source, name: name, lenient: lenient)
+    /// Reads a trace that was opened before.
+    public init(_ input: TraceInput, lenient: Bool = false, maximumLineBytes: Int = 64 << 20) throws(TraceError) {
+        let source = LineSource(input.bytes, maximumLineBytes: maximumLineBytes)
+        try self.init(source, name: input.name, lenient: lenient, warnings: input.warnings)
+    }
+
+    init(
+        _ source: LineSource, name: String, lenient: Bool, warnings: [TraceWarning] = []
+    ) throws(TraceError) {
+        state = State(source, name: name, lenient: lenient, warnings: warnings)
         try state.readHeader()
     }
 
@@ -69,7 +77,7 @@ extension TraceReader {
         private var lineRange = 0..<0
         private var records = 0
         private(set) var header = TraceHeader()
-        private(set) var warnings: [TraceWarning] = []
+        private(set) var warnings: [TraceWarning]
         private(set) var skipped = 0
         private(set) var unknownMembers: [String: Int] = [:]
         private(set) var lastMember: String?
@@ -78,7 +86,8 @@ extension TraceReader {
         /// Some hours of the fastest trace that a QEMU can produce; beyond it the input does not end.
         private static let maximumRecords = 1 << 32
 
-        init(_ source: LineSource, name: String, lenient: Bool) {
+        init(_ source: LineSource, name: String, lenient: Bool, warnings: [TraceWarning]) {
+            self.warnings = warnings
             self.source = source
             self.name = name
             self.lenient = lenient

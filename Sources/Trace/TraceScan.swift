@@ -10,7 +10,7 @@ public final class TraceScan {
     /// The file's name, for messages.
     public let name: String
     /// What was left out at the end, when it is reached.
-    public private(set) var warnings: [TraceWarning] = []
+    public private(set) var warnings: [TraceWarning]
 
     private let source: BlockSource
     private let first: TraceBlock
@@ -33,10 +33,18 @@ public final class TraceScan {
             ByteSource(bytes: bytes), name: name, maximumLineBytes: maximumLineBytes, blockBytes: blockBytes)
     }
 
+    /// Reads a trace that was opened before.
+    public convenience init(_ input: TraceInput, maximumLineBytes: Int = 64 << 20) throws(TraceError) {
+        try self.init(
+            input.bytes, name: input.name, maximumLineBytes: maximumLineBytes, warnings: input.warnings)
+    }
+
     init(
-        _ bytes: ByteSource, name: String, maximumLineBytes: Int, blockBytes: Int = 512 << 10
+        _ bytes: ByteSource, name: String, maximumLineBytes: Int, blockBytes: Int = 512 << 10,
+        warnings: [TraceWarning] = []
     ) throws(TraceError) {
         self.name = name
+        self.warnings = warnings
         self.maximumLineBytes = maximumLineBytes
         self.blockBytes = max(blockBytes, 64)
         source = BlockSource(bytes, file: name, maximumLineBytes: maximumLineBytes)

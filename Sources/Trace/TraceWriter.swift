@@ -53,31 +53,34 @@ public struct TraceWriter {
     /// Appends a record whose value is JSON already, and returns its line number.
     ///
     /// The bytes are spliced in as they are; only line breaks, which JSON allows between tokens, become spaces. They
-    /// are not checked: `appendMessage` does that.
+    /// are not checked: `appendMessage` does that. A `seq` is written if it is given
+    /// and not the line number.
     @discardableResult
     public mutating func append(
         microseconds: Int64, side: TraceSide?, connection: Int? = nil, qemu: String? = nil, attempt: String? = nil,
-        member: StaticString, rawJSON: some Collection<UInt8>
+        seq: Int? = nil, member: StaticString, rawJSON: some Collection<UInt8>
     ) -> Int {
         let line = rawJSON.withContiguousStorageIfAvailable { bytes in
             appendSpliced(
-                microseconds, side, connection: connection, qemu: qemu, attempt: attempt, member: member,
+                microseconds, side, connection: connection, qemu: qemu, attempt: attempt, seq: seq, member: member,
                 json: UnsafeRawBufferPointer(bytes)
             )
         }
         if let line { return line }
         return Array(rawJSON).withUnsafeBytes { bytes in
             appendSpliced(
-                microseconds, side, connection: connection, qemu: qemu, attempt: attempt, member: member, json: bytes
+                microseconds, side, connection: connection, qemu: qemu, attempt: attempt, seq: seq, member: member,
+                json: bytes
             )
         }
     }
 
     private mutating func appendSpliced(
-        _ microseconds: Int64, _ side: TraceSide?, connection: Int?, qemu: String?, attempt: String?,
+        _ microseconds: Int64, _ side: TraceSide?, connection: Int?, qemu: String?, attempt: String?, seq: Int?,
         member: StaticString, json: UnsafeRawBufferPointer
     ) -> Int {
         begin(microseconds, side, connection: connection, qemu: qemu, attempt: attempt)
+        appendSequence(seq ?? 0)
         appendText(",\"")
         appendText(member)
         appendText("\":")
@@ -127,10 +130,7 @@ public struct TraceWriter {
         begin(
             record.microseconds, record.side, connection: record.connection, qemu: record.qemu, attempt: record.attempt
         )
-        if record.seq > 0, record.seq != nextLine {
-            appendText(",\"seq\":")
-            appendDecimal(UInt64(record.seq))
-        }
+        appendSequence(record.seq)
         let name = record.member.name
         appendMember(name, record.member.value)
         for (key, value) in record.other where key != name && !Self.recordKeys.contains(key) {
@@ -162,6 +162,12 @@ public struct TraceWriter {
             appendDecimal(UInt64(connection))
         }
         if let attempt { appendMember("attempt", .string(attempt)) }
+    }
+
+    private mutating func appendSequence(_ seq: Int) {
+        guard seq > 0, seq != nextLine else { return }
+        appendText(",\"seq\":")
+        appendDecimal(UInt64(seq))
     }
 
     private mutating func appendMember(_ name: String, _ value: JSONValue) {

@@ -113,7 +113,8 @@ extension TraceAnalysis {
         path: String, lenient: Bool = false
     ) throws(TraceError) -> (TraceAnalysis, [TraceWarning]) {
         try read(
-            try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path)
+            try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            name: path == "-" ? "standard input" : path)
     }
 }
 

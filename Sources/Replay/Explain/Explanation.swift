@@ -97,7 +97,8 @@ extension Explanation {
     /// Reads a whole trace and explains it; `-` is standard input.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
         try self.init(
-            reader: try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path)
+            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            name: path == "-" ? "standard input" : path)
     }
 
     /// Explains everything a reader has.

@@ -25,7 +25,8 @@ public struct Report {
     /// Adds a file; `-` is standard input.
     public mutating func add(path: String, lenient: Bool = false) throws(TraceError) {
         try add(
-            reader: try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path)
+            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            name: path == "-" ? "standard input" : path)
     }
 
     /// Adds everything a reader has.

@@ -74,7 +74,8 @@ public struct WhatIf: Sendable {
     /// Changes a file; `-` is standard input.
     public init(path: String, lenient: Bool = false, changes: [Change]) throws {
         try self.init(
-            reader: try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path,
+            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            name: path == "-" ? "standard input" : path,
             changes: changes)
     }
 
