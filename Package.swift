@@ -116,7 +116,7 @@ let package = Package(
         tests("ControllerTests", ["Controller", "TraceServer", "Replay"] + nio),
         tests("CommandsTests", ["Commands", "Migration", "Phases", "Replay", "Trace"]),
         tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),
-        tests("BenchSupportTests", ["BenchSupport"]),
+        tests("BenchSupportTests", ["BenchSupport", "Replay", "Trace"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -140,7 +140,7 @@ public struct TraceGenerator {
     private mutating func greet(_ side: Side) {
         record(
             side, "recv",
-            #"{"QMP": {"version": {"qemu": {"micro": 13, "minor": 0, "major": 10}, "package": "Debian 1:10.0.13+ds-0+deb13u1"}, "capabilities": ["oob"]}}"#
+            #"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian 1:7.2+dfsg-7+deb12u18"}, "capabilities": ["oob"]}}"#
         )
     }
 

@@ -28,7 +28,7 @@ struct LineTemplate {
 
     /// Lines longer than that are rare, and large for the memory.
     static let maximumBytes = 1 << 20
-    private static let maximumParts = 4000
+    private static let maximumParts = 1 << 15
     private static let maximumSlots = 32
 
     private struct Level {

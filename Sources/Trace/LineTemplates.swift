@@ -22,6 +22,8 @@ final class LineTemplates {
 
     private struct Node {
         var kind: Kind
+        /// The first byte of a literal, 0 for the others.
+        var first: UInt8 = 0
         /// Which of the wanted numbers it is, `identifierRole`, or `noRole`.
         var role: Int8
         /// The bytes of a literal, in `labels`.
@@ -38,7 +40,7 @@ final class LineTemplates {
     static let maximumDigits = 18
     static let maximumText = 64
     private static let maximumLabels = 8 << 20
-    private static let maximumNodes = 1 << 16
+    private static let maximumNodes = 1 << 17
 
     private(set) var shapes: [TraceShape] = []
     private var nodes: UnsafeMutablePointer<Node>
@@ -83,44 +85,41 @@ final class LineTemplates {
             var child = nodes[node].firstChild
             search: while child >= 0 {
                 let candidate = nodes + Int(child)
-                switch candidate.pointee.kind {
-                case .literal:
-                    if labels.load(fromByteOffset: Int(candidate.pointee.label), as: UInt8.self) == byte {
-                        let count = Int(candidate.pointee.labelCount)
-                        // Digits that were taken for a literal, because they are too many, may have shorter siblings.
-                        guard Self.equal(place, labels + Int(candidate.pointee.label), count, limit) else { break }
+                if candidate.pointee.first == byte {
+                    let count = Int(candidate.pointee.labelCount)
+                    // A NUL is no literal's first byte.
+                    if count > 0, Self.equal(place, labels + Int(candidate.pointee.label), count, limit) {
                         place += count
                         break search
                     }
-                case .digits:
+                    // Digits that were taken for a literal, because they are too many, may have shorter siblings.
+                } else if candidate.pointee.kind == .digits {
                     let start = place
-                    guard let value = Self.digits(&place) else {
-                        place = start
-                        break
+                    if let value = Self.digits(&place) {
+                        guard place - start == 1 || byte != UInt8(ascii: "0") else { return -1 }
+                        number = value
+                        numberStart = start
+                        let role = candidate.pointee.role
+                        if role >= 0 {
+                            numbers.append(value)
+                        } else if role == Self.identifierRole {
+                            scanned.setIdentifier(integer: value)
+                        }
+                        break search
                     }
-                    guard place - start == 1 || byte != UInt8(ascii: "0") else { return -1 }
-                    number = value
-                    numberStart = start
-                    let role = candidate.pointee.role
-                    if role >= 0 {
-                        numbers.append(value)
-                    } else if role == Self.identifierRole {
-                        scanned.setIdentifier(integer: value)
-                    }
-                    break search
-                case .fraction:
-                    let start = place
-                    guard let value = Self.digits(&place) else { return -1 }
-                    if candidate.pointee.role >= 0 {
-                        let digits = place - start
-                        numbers.replaceLast(Self.double(number, value, digits, from: numberStart))
-                    }
-                    break search
-                case .text:
+                    place = start
+                } else if candidate.pointee.kind == .text {
                     let start = place
                     guard Self.text(&place) else { return -1 }
                     if candidate.pointee.role == Self.identifierRole {
                         scanned.setIdentifier(start, place - start, base: base)
+                    }
+                    break search
+                } else if candidate.pointee.kind == .fraction {
+                    let start = place
+                    guard let value = Self.digits(&place) else { return -1 }
+                    if candidate.pointee.role >= 0 {
+                        numbers.replaceLast(Self.double(number, value, place - start, from: numberStart))
                     }
                     break search
                 }
@@ -338,8 +337,9 @@ final class LineTemplates {
             nodes = larger
             nodeCapacity *= 2
         }
+        let first = kind == .literal && count > 0 ? labels.load(fromByteOffset: label, as: UInt8.self) : 0
         (nodes + nodeCount).initialize(
-            to: Node(kind: kind, role: role, label: Int32(label), labelCount: Int32(count)))
+            to: Node(kind: kind, first: first, role: role, label: Int32(label), labelCount: Int32(count)))
         nodeCount += 1
         return nodeCount - 1
     }
