@@ -59,13 +59,21 @@ let package = Package(
         library("QMP", ["JSONC", .product(name: "DequeModule", package: "swift-collections")]),
         library("Migration"),
         library("Phases", ["Migration"]),
+        library("Policy", ["Migration"]),
+        library(
+            "PolicyDocuments", ["Policy", "Migration", "JSONC"],
+            resources: [
+                "godwit", "none", "nova", "kubevirt-legacy", "kubevirt-stall", "ovirt-minimal-downtime",
+                "ovirt-suspend-workload", "ovirt-postcopy", "ovirt-very-large", "proxmox", "virsh-timeout-suspend",
+                "virsh-timeout-postcopy", "virsh-postcopy-after-precopy", "ganeti",
+            ].map { .embedInCode("Policies/\($0).json") }),
         library("ModelChecking", ["Phases", "Migration"]),
         .executableTarget(
             name: "ModelChecker", dependencies: ["ModelChecking", "Phases", "Migration"], swiftSettings: swiftSettings),
         library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
         library("Trace", ["JSONC", "CZlib", "CZstd"]),
         library(
-            "Replay", ["Trace", "MigrationQMP"],
+            "Replay", ["Trace", "MigrationQMP", "Policy"],
             resources: ["report.css", "dom.js", "timeline.js", "curves.js", "messages.js", "sections.js", "page.js"]
                 .map { .embedInCode("Report/Resources/\($0)") }),
         library("QMPTransport", ["QMP", "JSONC", "CLinux"] + nio),
@@ -78,7 +86,7 @@ let package = Package(
         library(
             "Commands",
             [
-                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer",
+                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer", "Policy", "PolicyDocuments",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -106,15 +114,16 @@ let package = Package(
         tests("QMPTests", ["QMP", "JSONC"]),
         tests("MigrationTests", ["Migration"]),
         tests("PhasesTests", ["Phases", "Migration"]),
+        tests("PolicyTests", ["Policy", "PolicyDocuments", "Migration"]),
         tests("ModelCheckerTests", ["ModelChecking", "Phases", "Migration"]),
         tests("MigrationQMPTests", ["MigrationQMP"]),
         tests("TraceTests", ["Trace", "JSONC", "CZlib", "CZstd"]),
-        tests("ReplayTests", ["Replay", "Trace", "MigrationQMP"]),
+        tests("ReplayTests", ["Replay", "Trace", "MigrationQMP", "Policy"]),
         tests("ReportTests", ["Replay", "Trace", "JSONC", "GuestLab"]),
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
         tests("TraceServerTests", ["TraceServer", "Controller"] + nio),
         tests("ControllerTests", ["Controller", "TraceServer", "Replay"] + nio),
-        tests("CommandsTests", ["Commands", "Migration", "Phases", "Replay", "Trace"]),
+        tests("CommandsTests", ["Commands", "Migration", "Phases", "Policy", "PolicyDocuments", "Replay", "Trace"]),
         tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),
         tests("BenchSupportTests", ["BenchSupport", "Replay", "Trace"]),
     ],

@@ -18,6 +18,7 @@ public struct GodwitCommand: AsyncParsableCommand {
             RecordCommand.self,
             ServeCommand.self,
             ConvertCommand.self,
+            SimulateCommand.self,
             TableCommand.self,
             DemoCommand.self,
         ])
