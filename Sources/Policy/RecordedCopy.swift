@@ -73,9 +73,9 @@ public struct RecordedCopy: Hashable, Sendable {
         for sample in samples {
             // The number is old until the first pass is over.
             guard let dirty = sample.dirtyBytesPerSecond, sample.iteration ?? 0 >= 2 else { continue }
-            // A guest that auto-converge holds back would write more.
-            let throttle = Double(min(max(sample.throttlePercentage ?? 0, 0), 99))
-            let free = dirty / (1 - throttle / 100)
+            // A guest that is held back would write at least as it did before.
+            let isHeldBack = (sample.throttlePercentage ?? 0) > 0
+            let free = isHeldBack ? max(dirty, loads.last?.bytesPerSecond ?? 0) : dirty
             if loads.last?.bytesPerSecond != free, loads.count < Self.maximumLoads {
                 loads.append(
                     CopyModel.Load(

@@ -166,6 +166,14 @@ struct RecordedCopyTests {
         #expect(model.bandwidthBytesPerSecond == 1e9)
         #expect(model.workingSetBytes == 5e8)
         #expect(model.loads == [.init(fromMilliseconds: 0, bytesPerSecond: 1e9)])
+        var heldBack = Self.recording()
+        for index in heldBack.moments.indices.dropFirst(10) {
+            guard case .sample(var sample) = heldBack.moments[index].input else { continue }
+            sample.throttlePercentage = 50
+            sample.dirtyBytesPerSecond = 4e8
+            heldBack.moments[index].input = .sample(sample)
+        }
+        #expect(heldBack.model?.loads == model.loads, "it would write as before")
         var short = Self.recording()
         short.moments.removeLast(56)
         #expect(short.model == nil)

@@ -11,7 +11,7 @@ extension Comparison {
 
     /// The curves of what is left and of the downtime limit, one picture for all.
     var svg: String {
-        let rowHeights = scenarios.map { 2 * (Self.plotHeight + 50) + max(0, $0.trials.count - 14) * 15 + 60 }
+        let rowHeights = scenarios.map { 2 * (Self.plotHeight + 50) + max(0, $0.trials.count - 17) * 30 + 60 }
         let height = rowHeights.reduce(20, +)
         var out =
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"\(Self.width)\" height=\"\(height)\" "
