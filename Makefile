@@ -11,11 +11,15 @@ DESTDIR ?=
 DEMO_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
 
+# What `make fuzz` feeds, and for how many seconds each.
+FUZZ_TARGETS ?= trace scan index explain proxy convert qmp replies libvirt qmp-shell qemu-trace
+SECONDS ?= 60
+
 SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-peers check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay clean deps \
+.PHONY: help demo test check-live check-peers check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay fuzz clean deps \
 	swift-version
 
 help:
@@ -31,6 +35,7 @@ help:
 	@echo 'make bench     build for release and measure (BENCH_ARGUMENTS=...)'
 	@echo 'make bench-replay  measure replays of large traces beside orjson and wc (some minutes, 4 GB of disk)'
 	@echo 'make docs      write the tables in the documentation anew, from the program'
+	@echo 'make fuzz      feed mutated recordings to every reader, SECONDS=60 each (FUZZ_TARGETS=...)'
 	@echo 'make lint      check the form of all Swift files'
 	@echo 'make deps      install the Debian packages that are missing'
 	@echo 'make clean     remove what was built'
@@ -109,6 +114,18 @@ docs: swift-version deps
 
 lint: swift-version
 	$(SWIFT) format lint --strict --recursive $(SOURCES)
+
+# Each target by itself, from the fixtures; a finding stops it and is left in .build/fuzz/found. Never part of `make test`.
+fuzz: swift-version deps
+	GODWIT_FUZZ=1 $(SWIFT) build -c release --scratch-path .build/fuzz --sanitize address --product Fuzz
+	@mkdir -p .build/fuzz/found; \
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p ".build/fuzz/corpus/$$target"; \
+		echo "fuzzing $$target for $(SECONDS) s"; \
+		GODWIT_FUZZ=$$target SWIFT_BACKTRACE=enable=no .build/fuzz/release/Fuzz -max_total_time=$(SECONDS) -max_len=8192 \
+			-rss_limit_mb=2048 -timeout=20 -print_final_stats=1 -verbosity=0 -artifact_prefix=".build/fuzz/found/$$target-" \
+			".build/fuzz/corpus/$$target" Fixtures/traces/7.2.22 Fixtures/foreign || exit 1; \
+	done
 
 clean:
 	rm -rf .build

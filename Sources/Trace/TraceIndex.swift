@@ -66,6 +66,12 @@ public struct TraceIndex: Sendable, Hashable {
         public var modified: Int
         /// A hash of its first bytes.
         public var beginning: String
+
+        package init(size: Int, modified: Int, beginning: String) {
+            self.size = size
+            self.modified = modified
+            self.beginning = beginning
+        }
     }
 
     /// What the trace was like.
