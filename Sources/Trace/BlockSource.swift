@@ -13,6 +13,9 @@ final class BlockSource {
     /// The rest of a line that is too long is being left out.
     private var isSkipping = false
 
+    /// The room that a read needs.
+    private static let minimumRoom = 4
+
     init(_ source: ByteSource, file: String, maximumLineBytes: Int) {
         self.source = source
         self.file = file
@@ -27,7 +30,11 @@ final class BlockSource {
         block.endsTooLong = false
         block.used = 0..<0
         guard !isOver else { return false }
-        if carry.count > block.capacity { block.grow(to: carry.count * 2, keeping: 0..<0) }
+        // What is carried may come from a block that had grown and fill this one: a read into no room would look like
+        // the end of the trace.
+        if carry.count > block.capacity - Self.minimumRoom {
+            block.grow(to: 2 * (carry.count + Self.minimumRoom), keeping: 0..<0)
+        }
         block.storage.copyBytes(from: carry)
         block.offset = position - carry.count
         var count = carry.count
@@ -54,7 +61,7 @@ final class BlockSource {
                     count += more
                 }
                 // Too little room for another read.
-                guard block.capacity - count < 4 else { continue }
+                guard block.capacity - count < Self.minimumRoom else { continue }
                 if let feed = Self.lastLineFeed(block.storage, count) {
                     block.used = 0..<(feed + 1)
                     carry.append(contentsOf: block.storage[(feed + 1)..<count])
@@ -95,10 +102,17 @@ final class BlockSource {
     }
 
     private static func lastLineFeed(_ bytes: UnsafeMutableRawBufferPointer, _ count: Int) -> Int? {
-        var index = count
-        while index > 0 {
-            index -= 1
-            if bytes[index] == 0x0A { return index }
+        guard let base = bytes.baseAddress else { return nil }
+        var end = count
+        // Eight at a time while none of them is one: no byte of the difference is zero.
+        while end >= 8 {
+            let word = base.loadUnaligned(fromByteOffset: end - 8, as: UInt64.self) ^ 0x0A0A_0A0A_0A0A_0A0A
+            guard (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 == 0 else { break }
+            end -= 8
+        }
+        while end > 0 {
+            end -= 1
+            if bytes[end] == 0x0A { return end }
         }
         return nil
     }

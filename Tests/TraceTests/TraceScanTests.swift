@@ -84,6 +84,25 @@ import Testing
         }
     }
 
+    /// Blocks come back in any order and some have grown: the rest of a line can fill the next one to its last byte.
+    @Test(arguments: 56...72)
+    func aBlockThatIsFullAtOnceIsNotTheEnd(carried: Int) throws {
+        let text = "short\n" + String(repeating: "x", count: carried + 100) + "\nlast\n"
+        let source = BlockSource(ByteSource(bytes: Array(text.utf8)), file: "x", maximumLineBytes: 1000)
+        let grown = TraceBlock(capacity: 6 + carried)
+        let small = TraceBlock(capacity: 64)
+        var bytes: [UInt8] = []
+        #expect(source.fill(grown))
+        bytes += grown.storage[grown.used]
+        #expect(bytes == Array("short\n".utf8))
+        while source.fill(small) {
+            #expect(small.offset == bytes.count)
+            bytes += small.storage[small.used]
+            #expect(small.tornBytes == 0)
+        }
+        #expect(bytes == Array(text.utf8))
+    }
+
     @Test func shapesAreForgottenWhenThereAreTooMany() throws {
         var text = "{\"qmptrace\":1}\n"
         for number in 0..<150_000 {
