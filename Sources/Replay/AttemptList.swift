@@ -117,6 +117,10 @@ struct PerSide<Value> {
         destination = value
     }
 
+    /// A copy of one side's: for what costs nothing to copy.
+    @inline(__always)
+    func value(_ side: Side) -> Value { side == .source ? source : destination }
+
     subscript(_ side: Side) -> Value {
         @inline(__always) _read {
             if side == .source { yield source } else { yield destination }

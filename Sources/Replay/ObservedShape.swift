@@ -69,6 +69,8 @@ final class ObservedShape {
     /// The numbers that a scanner hands on.
     static let wanted = Field.allCases.map(\.path)
 
+    /// The number of the shape among all of a replay.
+    let number: Int
     let kind: Kind
     let way: Way
     /// The number of its command.
@@ -91,9 +93,12 @@ final class ObservedShape {
     /// The run state that answers `query-status`.
     private var state: RunState?
     private var totalPlace: Int?
+    private var constantTotal: Int64?
+    private var constantDowntime: Int64?
     private var downtimePlace: Int?
 
-    init(_ shape: TraceShape) {
+    init(_ shape: TraceShape, number: Int) {
+        self.number = number
         let record = shape.record
         slots = shape.slots
         fields = shape.slots.map { Field(rawValue: $0.path) ?? .pass }
@@ -161,6 +166,8 @@ final class ObservedShape {
                 word: word, errorDescription: sample.errorDescription, total: sample.totalMilliseconds,
                 downtime: sample.downtimeMilliseconds)
         }
+        constantTotal = sample.totalMilliseconds
+        constantDowntime = sample.downtimeMilliseconds
         totalPlace = fields.firstIndex(of: .total)
         downtimePlace = fields.firstIndex(of: .downtime)
     }
@@ -200,11 +207,22 @@ final class ObservedShape {
         return state
     }
 
-    /// `total-time` or `downtime` of a line; `nil` if it does not vary.
+    /// `total-time` of a line that answers `query-migrate`.
     @inline(__always)
-    func number(_ field: Field, _ line: ScannedLine, _ block: TraceBlock) -> Int64? {
-        guard let place = field == .total ? totalPlace : downtimePlace else { return nil }
-        return block.withNumbers(of: line) { slots[place].isNegative ? 0 &- $0[place] : $0[place] }
+    func total(_ line: ScannedLine, _ block: TraceBlock) -> Int64? {
+        totalPlace.map { number($0, line, block) } ?? constantTotal
+    }
+
+    /// `downtime` of a line that answers `query-migrate`.
+    @inline(__always)
+    func downtime(_ line: ScannedLine, _ block: TraceBlock) -> Int64? {
+        downtimePlace.map { number($0, line, block) } ?? constantDowntime
+    }
+
+    @inline(__always)
+    private func number(_ place: Int, _ line: ScannedLine, _ block: TraceBlock) -> Int64 {
+        let number = block.number(place, of: line)
+        return slots[place].isNegative ? 0 &- number : number
     }
 
     private var hasRAM = false
@@ -212,27 +230,24 @@ final class ObservedShape {
 
     /// Puts the numbers of a line into the sample of its shape.
     func fill(_ sample: inout MigrationSample, _ line: ScannedLine, _ block: TraceBlock) {
-        block.withNumbers(of: line) { numbers in
-            for place in slots.indices {
-                let slot = slots[place]
-                let number = slot.isNegative ? 0 &- numbers[place] : numbers[place]
-                switch fields[place] {
-                case .total: sample.totalMilliseconds = number
-                case .downtime: sample.downtimeMilliseconds = number
-                case .expectedDowntime: sample.expectedDowntimeMilliseconds = number
-                case .throttle: if hasRAM { sample.throttlePercentage = number }
-                case .remaining: if hasRAM { sample.remainingBytes = number }
-                case .transferred: sample.transferredBytes = number
-                case .ramRemaining: if !hasRemaining { sample.remainingBytes = number }
-                case .ramTotal: sample.totalBytes = number
-                case .dirtyPages: sample.dirtyPagesPerSecond = number
-                case .pageSize: sample.pageBytes = number
-                case .mbps:
-                    sample.megabitsPerSecond =
-                        slot.isFraction ? Double(bitPattern: UInt64(bitPattern: number)) : Double(number)
-                case .iteration: sample.iteration = number
-                case .pass: break
-                }
+        for place in slots.indices {
+            let number = number(place, line, block)
+            switch fields[place] {
+            case .total: sample.totalMilliseconds = number
+            case .downtime: sample.downtimeMilliseconds = number
+            case .expectedDowntime: sample.expectedDowntimeMilliseconds = number
+            case .throttle: if hasRAM { sample.throttlePercentage = number }
+            case .remaining: if hasRAM { sample.remainingBytes = number }
+            case .transferred: sample.transferredBytes = number
+            case .ramRemaining: if !hasRemaining { sample.remainingBytes = number }
+            case .ramTotal: sample.totalBytes = number
+            case .dirtyPages: sample.dirtyPagesPerSecond = number
+            case .pageSize: sample.pageBytes = number
+            case .mbps:
+                sample.megabitsPerSecond =
+                    slots[place].isFraction ? Double(bitPattern: UInt64(bitPattern: number)) : Double(number)
+            case .iteration: sample.iteration = number
+            case .pass: break
             }
         }
     }

@@ -48,6 +48,8 @@ public struct Observer {
     var noticed = PerSide(-1)
     /// What a side repeats.
     var steady = PerSide(Steady())
+    /// The same in short.
+    var repeated = PerSide(Repeated())
     /// Whether the observations are wanted. Without a story only the evidence is kept: what follows from it is asked
     /// for when it is needed.
     var isTold = true
@@ -108,6 +110,7 @@ public struct Observer {
     /// A record that may change anything.
     mutating func begin(_ name: Int, _ microseconds: Int64) {
         changes &+= 1
+        repeated = PerSide(Repeated())
         step(name, microseconds)
     }
 

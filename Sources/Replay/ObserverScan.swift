@@ -18,6 +18,19 @@ struct Steady {
     var state: RunState?
 }
 
+/// What the last line that was taken shortly was compared with, so that others of its shape need not be; everything
+/// that may change something forgets it. It has no references, so that it is read at no cost.
+struct Repeated {
+    /// The number of the shape of the last reply to `query-migrate`.
+    var migration = -1
+    /// What that reply left in the sample.
+    var total: Int64?
+    /// The record that opened the attempt.
+    var opened = 0
+    /// The number of the shape of the last reply to `query-status`.
+    var state = -1
+}
+
 /// The observer's short ways: each does what the long way would do, and is only taken where that was compared before
 /// or nothing can change.
 extension Observer {
@@ -53,7 +66,7 @@ extension Observer {
         switch kind {
         case .sent(let command): sent(command, id, side, key)
         case .event(let event): self.event(event, side)
-        case .pass: self.event(.pass(block.withNumbers(of: line) { $0[0] }), side)
+        case .pass: self.event(.pass(block.number(0, of: line)), side)
         case .refused(let errorClass, let description): refused(errorClass, description, id, side, key)
         case .returned, .constant, .each: break
         }
@@ -141,11 +154,11 @@ extension Observer {
         case .event:
             step(name, line.microseconds)
             if isTold, case .event(let event) = shape.kind { observe(.event(event), side) }
-            if noticed[side] != changes { noticeRunning(side) }
+            if noticed.value(side) != changes { noticeRunning(side) }
             return true
         case .pass:
-            guard noticed[side] == changes else { return false }
-            let number = block.withNumbers(of: line) { $0[0] }
+            guard noticed.value(side) == changes else { return false }
+            let number = block.number(0, of: line)
             let time = Instant(microseconds: line.microseconds)
             guard attempts.last[side].repeatPass(number, sequence: order &+ 1, at: time) else { return false }
             step(name, line.microseconds)
@@ -184,7 +197,7 @@ extension Observer {
         guard conversations.sent(query, at: place) else { return false }
         step(name, line.microseconds)
         if ask == .migration {
-            attempts.last[side].repeatQuery()
+            if side == .source { attempts.last.source.repeatQuery() } else { attempts.last.destination.repeatQuery() }
             attempts.last.inference.repeatQuery(to: side)
         }
         if isTold, case .sent(let command) = shape.kind { observe(.sent(command, opens: false), side) }
@@ -202,29 +215,17 @@ extension Observer {
         let attempt = current
         switch open.ask {
         case .migration:
-            guard steady[side].pollChanges == changes, open.attempt == attempt, steady[side].opened < open.order,
-                attempts.last.inference.canRepeatAnswer(of: side), isRepeated(shape, line, block, side)
-            else { return false }
+            guard open.attempt == attempt, isRepeated(shape, line, block, side, since: open.order) else { return false }
             step(name, line.microseconds)
-            guard let sample = shape.sample else { return false }
-            attempts.last[side].repeat(sample, sequence: order, at: time) { shape.fill(&$0, line, block) }
-            attempts.last.inference.repeatAnswer(of: side)
-            if side == .source {
-                attempts.last.totalMilliseconds = shape.number(.total, line, block) ?? sample.totalMilliseconds
-                attempts.last.downtimeMilliseconds =
-                    shape.number(.downtime, line, block) ?? sample.downtimeMilliseconds
-            }
-            if isTold {
-                var told = sample
-                shape.fill(&told, line, block)
-                observe(.poll(.queryMigrate, told), side)
-            }
+            repeatSample(shape, line, block, side)
         case .state:
-            guard steady[side].stateChanges == changes, let state = shape.runState, state == steady[side].state else {
-                return false
-            }
+            guard isRepeatedState(shape, side), let state = shape.runState else { return false }
             step(name, line.microseconds)
-            attempts.last[side].repeat(state, sequence: order, at: time)
+            if side == .source {
+                attempts.last.source.repeat(state, sequence: order, at: time)
+            } else {
+                attempts.last.destination.repeat(state, sequence: order, at: time)
+            }
             observe(.poll(.queryStatus, nil), side)
         case .other:
             step(name, line.microseconds)
@@ -238,13 +239,62 @@ extension Observer {
     }
 
     /// Whether a reply to `query-migrate` shows what the one before showed, but for numbers that decide nothing.
+    ///
+    /// - Parameter asked: The record of its command.
     @inline(__always)
-    private func isRepeated(_ shape: ObservedShape, _ line: ScannedLine, _ block: TraceBlock, _ side: Side) -> Bool {
-        guard let summary = shape.summary, summary.word == steady[side].word,
-            summary.errorDescription == steady[side].errorDescription
+    private func isRepeated(
+        _ shape: ObservedShape, _ line: ScannedLine, _ block: TraceBlock, _ side: Side, since asked: Int
+    ) -> Bool {
+        let last = repeated.value(side)
+        if last.migration == shape.number {
+            guard last.opened < asked else { return false }
+            // The last one was of the same shape, and taken shortly: nothing has changed, so only the total can tell.
+            guard let before = last.total, let total = shape.total(line, block) else { return true }
+            return total >= before
+        }
+        guard steady[side].pollChanges == changes, steady[side].opened < asked,
+            attempts.last.inference.canRepeatAnswer(of: side), let summary = shape.summary,
+            summary.word == steady[side].word, summary.errorDescription == steady[side].errorDescription
         else { return false }
-        return attempts.last[side].canRepeat(
-            summary.word, total: shape.number(.total, line, block) ?? summary.total)
+        return attempts.last[side].canRepeat(summary.word, total: shape.total(line, block))
+    }
+
+    /// Counts a reply to `query-migrate` that is a repetition.
+    @inline(__always)
+    private mutating func repeatSample(
+        _ shape: ObservedShape, _ line: ScannedLine, _ block: TraceBlock, _ side: Side
+    ) {
+        guard let sample = shape.sample else { return }
+        if side == .source {
+            attempts.last.source.repeat(sample, sequence: order, at: time) { shape.fill(&$0, line, block) }
+            attempts.last.inference.repeatAnswer(of: side)
+            attempts.last.totalMilliseconds = shape.total(line, block)
+            attempts.last.downtimeMilliseconds = shape.downtime(line, block)
+            repeated.source.migration = shape.number
+            repeated.source.opened = steady.source.opened
+            repeated.source.total = attempts.last.source.sample?.totalMilliseconds
+        } else {
+            attempts.last.destination.repeat(sample, sequence: order, at: time) { shape.fill(&$0, line, block) }
+            repeated.destination.migration = shape.number
+            repeated.destination.opened = steady.destination.opened
+            repeated.destination.total = attempts.last.destination.sample?.totalMilliseconds
+        }
+        if isTold {
+            var told = sample
+            shape.fill(&told, line, block)
+            observe(.poll(.queryMigrate, told), side)
+        }
+    }
+
+    /// Whether a reply to `query-status` shows what the one before showed.
+    @inline(__always)
+    private mutating func isRepeatedState(_ shape: ObservedShape, _ side: Side) -> Bool {
+        if repeated.value(side).state == shape.number { return true }
+        guard steady[side].stateChanges == changes, let state = shape.runState, state == steady[side].state else {
+            return false
+        }
+        repeated[side].state = shape.number
+        return true
     }
 }
 

@@ -8,7 +8,7 @@ struct ScanReplay: ~Copyable {
     private var decoder: RecordDecoder
     private(set) var failure: TraceError?
     private(set) var warnings: [TraceWarning] = []
-    private var records = 0
+    private var shapeCount = 0
 
     init(_ header: TraceHeader, name: String, isLenient: Bool, isTold: Bool) {
         observer = Observer(recorder: header.recorder)
@@ -30,7 +30,8 @@ struct ScanReplay: ~Copyable {
     ) -> Bool {
         let shapes = block.shapes.map { shape in
             if let known = shape.attachment as? ObservedShape { return known }
-            let new = ObservedShape(shape)
+            let new = ObservedShape(shape, number: shapeCount)
+            shapeCount += 1
             shape.attachment = new
             return new
         }

@@ -55,11 +55,8 @@ public final class TraceBlock: @unchecked Sendable {
         storage = larger
     }
 
-    /// The numbers of a line, as many as its shape has slots.
-    @inline(__always)
-    public func withNumbers<R>(of line: ScannedLine, _ body: (UnsafePointer<Int64>) -> R) -> R {
-        body(numbers.base + Int(line.number))
-    }
+    /// A number of a line, by its place among the slots of the line's shape.
+    public func number(_ place: Int, of line: ScannedLine) -> Int64 { numbers.base[Int(line.number) &+ place] }
 
     /// The bytes of a line, without its line feed.
     public func bytes(of line: ScannedLine) -> UnsafeRawBufferPointer {
