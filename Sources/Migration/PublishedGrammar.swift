@@ -13,7 +13,8 @@ public enum PublishedGrammar {
         .starting: ending(ends, [.copying, .switchover, .postcopy]),
         .copying: ending(ends, [.switchover, .postcopy]),
         .switchover: ending(ends, [.copying, .postcopy, .postcopyPaused]),
-        .postcopy: ending(endsOfPostcopy, [.postcopyPaused, .recovering]),
+        // Both said so, and a program crashed before anybody let the guest run: then it is still the source's.
+        .postcopy: ending(endsOfPostcopy, [.postcopyPaused, .recovering, .failed]),
         .postcopyPaused: ending(endsOfPostcopy, [.recovering, .postcopy]),
         .recovering: ending(endsOfPostcopy, [.postcopy, .postcopyPaused]),
         .undecided: Set(PublishedWord.allCases).subtracting([.undecided]),
@@ -26,7 +27,7 @@ public enum PublishedGrammar {
     /// The words after which nothing follows; `undecided` can be taken up again.
     public static let ends: Set<PublishedWord> = [.completed, .failed, .cancelled, .undecided, .lost, .ended]
 
-    /// Once the guest may run on the destination there is no way back to the source: an attempt cannot fail or be
+    /// Once the guest was let run on the destination there is no way back to the source: an attempt cannot fail or be
     /// cancelled any more.
     public static let endsOfPostcopy: Set<PublishedWord> = [.completed, .undecided, .lost, .ended]
 

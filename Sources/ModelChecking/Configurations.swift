@@ -104,11 +104,14 @@ extension Configuration {
         }
         var network: [FaultKind: Int] = [:]
         for (_, faults) in networkTroubles { network.merge(faults) { $1 } }
-        all.append(
-            Configuration("network: lost, doubled and late, two requests", network.merging([.request: 2]) { $1 }).with {
-                $0.calledDirectly = [.source]
-                $0.requests = [.cancel, .pauseGuest]
-            })
+        all.append(Configuration("both sides on the network: lost, doubled and late", network))
+        for (trouble, faults) in networkTroubles {
+            all.append(
+                Configuration("network: \(trouble), two requests", faults.merging([.request: 2]) { $1 }).with {
+                    $0.calledDirectly = [.source]
+                    $0.requests = [.cancel, .pauseGuest]
+                })
+        }
         for (trouble, faults) in networkTroubles {
             all.append(
                 Configuration("both sides on the network: \(trouble)", faults.merging([.request: 1]) { $1 })

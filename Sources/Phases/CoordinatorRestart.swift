@@ -155,11 +155,14 @@ extension CoordinatorParty {
         return coordinator.answered(last, answer, source: sourceReport, destination: destinationReport)
     }
 
-    /// The guest was given away and is seen running where it was to go.
+    /// The guest was given away and is seen running where it was to go, with all of its memory: in post-copy that comes later than its run.
     private var isOnDestination: Bool {
         guard let source, let destination else { return false }
+        let isSplit =
+            (source.report.hasLeftInPostcopy || destination.report.hasLeftInPostcopy)
+            && (source.report.completed == nil || destination.report.completed == nil)
         return source.isSurrendered && source.report.isRunning != true && destination.isRunRecorded
-            && destination.report.isRunningNow == true
+            && destination.report.isRunningNow == true && !isSplit
     }
 
     // MARK: A person's statement

@@ -202,13 +202,17 @@ public struct SideParty: Hashable, Sendable {
         let isNewRecovery = cookie.recovery ?? 0 > ledger.recoveries
         if isNewRecovery { inWork = [] }
         if inWork.contains(step) { return [.message(.accepted(step))] }
+        // What Prepare was answered before this side gave up by itself is no answer any more.
+        if step == .prepare, ledger.isRefused(attempt) {
+            return refuse(step, "attempt \(attempt) was refused here for ever", sequence)
+        }
         if !isNewRecovery, let answer = ledger.answers[step], ledger.attempt == attempt {
             if step == .confirm, ledger.calls[step]?.isSuccess != cookie.isSuccess {
                 return refuse(step, "this attempt was confirmed the other way before", sequence)
             }
             return [.message(.answer(step, answer, standing(serial: sequence)))]
         }
-        if ledger.isRefused(attempt), step == .prepare || step == .finish {
+        if ledger.isRefused(attempt), step == .finish {
             return refuse(step, "attempt \(attempt) was refused here for ever", sequence)
         }
         if catchingUp?.keep(.call(step, cookie)) != nil { return [.message(.accepted(step))] }
