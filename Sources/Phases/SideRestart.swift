@@ -42,6 +42,8 @@ extension SideParty {
     public init(restarting ledger: Ledger, options: MigrateOptions) {
         self.init(side: ledger.side, options: options, ledger: ledger)
         isPeerConnected = false
+        // Also where no job is left to take up: who was told to run the guest can never vouch that it did not.
+        destination?.isRunRecorded = ledger.isRun(options.attempt) && !ledger.isRunTakenBack
     }
 
     private var hasWork: Bool {

@@ -83,4 +83,22 @@ import Testing
             #expect(composition.ledgers[.destination]?.phase == Phase.none, story(composition))
         }
     }
+
+    /// A destination whose job was over when it crashed still knows that it was told to run the guest.
+    @Test func whoWasToldToRunNeverVouchesThatItDidNot() {
+        var ledger = Ledger(side: .destination)
+        ledger.note(.called(.finish, Cookie(attempt: Self.attempt)))
+        ledger.note(.run(attempt: Self.attempt))
+        ledger.note(.answered(.finish, .failed(StepError(.gone, "it is gone"))))
+        var party = SideParty(restarting: ledger, options: ScriptedDriver.options())
+        _ = party.apply(.restarted, sequence: 1, at: Instant(microseconds: 0))
+        let effects = party.apply(
+            .message(.call(.abandon, Cookie(attempt: Self.attempt))), sequence: 2, at: Instant(microseconds: 1))
+        let answers = effects.compactMap { effect -> StepResult? in
+            if case .message(.answer(.abandon, let result, _)) = effect { result } else { nil }
+        }
+        #expect(answers.count == 1)
+        #expect(answers.allSatisfy { if case .failed(let why) = $0 { why.kind == .unproven } else { false } })
+        #expect(!effects.contains(.persist(.refused(attempt: Self.attempt))))
+    }
 }
