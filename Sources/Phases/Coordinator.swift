@@ -386,7 +386,13 @@ public struct Coordinator: Hashable, Sendable {
         guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }
         // Protocol 2 ends the source as soon as the guest has left it: there is nowhere to go back to.
         if source.gone != nil || options.protocolVersion == .v2 && performed != nil {
-            if case .failed(let why) = abandonment { problems.append(why.description) }
+            if case .failed(let why) = abandonment {
+                // What nobody can ask about may have come whole before.
+                if why.kind == .unproven, destination.gone == nil, source.guestShutdown == nil {
+                    return undecided(.abandonUnproven, why.description, source, destination)
+                }
+                problems.append(why.description)
+            }
             return end(nowhere(source), source, destination)
         }
         if case .failed(let why) = abandonment {

@@ -214,8 +214,9 @@ extension Verdict {
         case .abandonUnproven:
             VerdictRow(
                 "the destination was told to run the guest, or was not seen to end", [.failed(.abandon)],
-                over: [.failed],
-                "the rules see no `cont`; but the record that it may run was written, and the `cont` may have left")
+                over: [.failed, .lost],
+                "the rules see no `cont`; but the record that it may run was written, and the `cont` may have left; and "
+                    + "without the source all of the guest may have come to the destination unseen")
         case .performUnproven:
             VerdictRow(
                 "the source's migration was not seen to end, and the guest was not seen running there",

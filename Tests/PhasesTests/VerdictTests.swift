@@ -235,6 +235,22 @@ import Testing
         #expect(check.problems.isEmpty)
     }
 
+    /// With the source dead, a destination that cannot be asked may have had all of the guest before. One that is seen
+    /// dead had not.
+    @Test(arguments: [true, false]) func aGuestIsNotLostUnseen(isDestinationSeenDead: Bool) throws {
+        var composition = Composition()
+        if isDestinationSeenDead {
+            composition.befall(.die(.destination)) { $0.pair.source.status == .active }
+        } else {
+            composition.befall(.crash(.destination, returns: false)) { $0.pair.source.status == .active }
+        }
+        composition.befallNext(.die(.source)) { $0.pair.source.status == .active }
+        composition.run()
+        try #require(composition.violations.isEmpty, story(composition))
+        #expect(composition.result?.verdict == (isDestinationSeenDead ? .sourceGone : .abandonUnproven))
+        #expect(composition.verdictChecks.allSatisfy { $0.problems.isEmpty })
+    }
+
     /// No verdict is dead.
     @Test func everyVerdictHasAScenario() {
         #expect(Set(Self.scenarios.map { $0.verdict }) == Set(Verdict.allCases))
