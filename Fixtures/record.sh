@@ -56,6 +56,10 @@ case_ completed-paused 0 '' '' --paused --keep-source
 case_ cancelled 11 "$copying" 'kill -INT $pid' --bandwidth 64KiB
 case_ cancelled-timeout 11 '' '' --bandwidth 64KiB --timeout 700ms
 case_ completed-paused-by-timeout 0 '' '' --bandwidth 256KiB --downtime-limit 1ms --timeout 700ms --timeout-action pause-guest
+case_ completed-fd 0 '' '' --uri fd:stream
+mkfifo "$lab/pipe"
+case_ completed-exec 0 '' '' --uri "exec:cat $lab/pipe" --connect-uri "exec:cat > $lab/pipe"
+case_ completed-multifd 0 '' '' --uri tcp:127.0.0.1:0 --multifd --multifd-channels 3 --multifd-compression zstd
 recorded() { while ! grep -q -e "$1" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done; }
 source_pid='$(cat "$lab/source.pid")' destination_pid='$(cat "$lab/destination.pid")'
 # A cancel and the destination's death, in both orders, before the source's QEMU has said anything of either.

@@ -41,9 +41,19 @@ public struct MigrateCommand: AsyncParsableCommand {
     @Option(
         name: .long,
         help:
-            "Where the destination listens: tcp:HOST:PORT (port 0: QEMU chooses) or unix:PATH. Default: a Unix socket beside the destination's monitor."
+            "Where the destination listens: tcp:HOST:PORT (port 0: QEMU chooses), unix:PATH, vsock:CID:PORT, exec:COMMAND, or fd:NAME for a socket pair made here. Default: a Unix socket beside the destination's monitor."
     )
     var uri: String?
+
+    @Option(
+        name: .long,
+        help:
+            "Where the source connects, if not to --uri: another name of that host, or the other end of exec:. Port 0 is the port that QEMU chose."
+    )
+    var connectUri: String?
+
+    @OptionGroup(title: "How memory travels")
+    var stream: StreamArguments
 
     @Option(name: .long, help: ArgumentHelp("Most bytes per second, e.g. 100MiB; 0 for no limit.", valueName: "size"))
     var bandwidth: ByteQuantity?
@@ -97,6 +107,14 @@ public struct MigrateCommand: AsyncParsableCommand {
             }
         }
         if let uri, let problem = MigrationURI.problem(uri) { throw ValidationError("--uri \(uri): \(problem)") }
+        if let connectUri {
+            if let problem = MigrationURI.problem(connectUri) {
+                throw ValidationError("--connect-uri \(connectUri): \(problem)")
+            }
+            guard let uri, MigrationURI.scheme(uri) == MigrationURI.scheme(connectUri), !uri.hasPrefix("fd:") else {
+                throw ValidationError("--connect-uri \(connectUri): needs a --uri of the same kind")
+            }
+        }
     }
 
     private var presentation: MigrationRun.Presentation {
@@ -114,6 +132,9 @@ public struct MigrateCommand: AsyncParsableCommand {
         if let downtimeLimit {
             options.parameters.append(Setting("downtime-limit", .integer(downtimeLimit.milliseconds)))
         }
+        options.connectURI = connectUri
+        options.capabilities += stream.capabilities
+        options.parameters += stream.parameters
         options.timeoutMilliseconds = timeout.map { Int($0.milliseconds) }
         options.timeoutAction = timeoutAction
         options.isPausedIntended = paused

@@ -19,8 +19,28 @@ enum MigrationURI {
             guard UInt16(rest[rest.index(after: colon)...]) != nil else { return "no port number at its end" }
             return nil
         }
-        return "only tcp:HOST:PORT and unix:PATH can be used yet"
+        if uri.hasPrefix("vsock:") {
+            let parts = uri.dropFirst(6).split(separator: ":", omittingEmptySubsequences: false)
+            let isWhole = parts.count == 2 && parts.allSatisfy { UInt32($0) != nil }
+            return isWhole ? nil : "vsock:CID:PORT has two numbers"
+        }
+        if uri.hasPrefix("exec:") { return uri.utf8.count == 5 ? "no command" : nil }
+        if uri.hasPrefix("fd:") {
+            // QEMU takes what begins with a digit for the number of a descriptor that it has already.
+            let isName = uri.dropFirst(3).first.map { !("0"..."9").contains($0) } ?? false
+            return isName ? nil : "fd:NAME needs a name that does not begin with a digit"
+        }
+        if uri.hasPrefix("file:") {
+            return "a file cannot be written and loaded at the same time"
+        }
+        if uri.hasPrefix("rdma:") {
+            return "RDMA is not supported: no other part of QEMU's migration is tested with it here"
+        }
+        return "it begins with none of tcp:, unix:, vsock:, exec:, fd:"
     }
+
+    /// The kind of an address: what stands before its first colon.
+    static func scheme(_ uri: String) -> Substring { uri.prefix { $0 != ":" } }
 
     /// A socket beside the destination's monitor, where that QEMU can surely write; the loopback interface if the path would be too long.
     static func beside(_ monitor: String, attempt: String) -> String {

@@ -32,6 +32,7 @@ final class AttemptDriver {
     private var told: [AttemptEvent] = []
     private let tell: @Sendable (AttemptEvent) -> Void
     private let promise: EventLoopPromise<AttemptResult>
+    let streamSockets = StreamSockets()
     private let rehearsal = Rehearsal()
     private var hasRehearsed = false
     private var isFlushDue = false
@@ -391,6 +392,7 @@ final class AttemptDriver {
         watches.values.forEach { $0.cancel() }
         source.close()
         destination.close()
+        streamSockets.close()
         do throws(TraceError) { try journal.close() } catch { journalFailed(error) }
         told.forEach(tell)
         told = []

@@ -63,8 +63,11 @@ final class Monitor: QMPObserver {
     /// Sends a command of the migration; its reply becomes a fact.
     func send(_ command: Command, outOfBand: Bool) {
         let isOutOfBand = outOfBand && (connection?.hasOutOfBand ?? false)
-        submit(command.request(outOfBand: isOutOfBand), command: command) {
+        var descriptors: [CInt] = []
+        if case .getFD = command { descriptors = [driver.streamSockets.end(of: side)] }
+        submit(command.request(outOfBand: isOutOfBand), command: command, descriptors: descriptors) {
             [side, unowned driver] result, sequence, time in
+            if case .getFD = command { driver.streamSockets.passed(side) }
             switch result {
             case .success(let view):
                 driver.enqueue(
@@ -80,14 +83,14 @@ final class Monitor: QMPObserver {
     }
 
     private func submit(
-        _ request: QMPRequest, command: Command?,
+        _ request: QMPRequest, command: Command?, descriptors: [CInt] = [],
         completion: @escaping (Result<JSONView, QMPError>, Int, Instant) -> Void
     ) {
         guard let connection, !connection.isClosed else { return }
         nextToken += 1
         let token = nextToken
         unsent.append((token, command, request.outOfBand))
-        connection.submit(request) { [unowned self] result in
+        connection.submit(request, descriptors: descriptors) { [unowned self] result in
             if case .failure(let error) = result, !error.wasSent { unsent.removeAll { $0.token == token } }
             completion(result, sequence, time)
         }
@@ -165,6 +168,7 @@ final class Monitor: QMPObserver {
 
     func connection(_ connection: QMPConnection, sent line: UnsafeRawBufferPointer, descriptors: Int) {
         let time = driver.journal.now
+        if descriptors > 0 { driver.journal.record("fds", side, .integer(Int64(descriptors)), at: time) }
         let sequence = driver.journal.message("send", side, line, connection: connectionNumber, at: time)
         let isOutOfBand = line.starts(with: Self.outOfBandStart)
         guard let index = unsent.firstIndex(where: { $0.outOfBand == isOutOfBand }) else { return }

@@ -65,6 +65,10 @@ public enum Command: Hashable, Sendable {
     case setCapabilities([CapabilitySetting])
     /// `migrate-set-parameters`
     case setParameters([Setting])
+    /// `getfd`: QEMU keeps the descriptor that comes along under this name.
+    case getFD(name: String)
+    /// `closefd`: QEMU forgets a descriptor that nothing has used.
+    case closeFD(name: String)
     /// `migrate-incoming`; `exitOnError` is sent only where the schema has it.
     case migrateIncoming(uri: String, exitOnError: Bool?)
     /// `migrate`
@@ -93,7 +97,7 @@ public enum Command: Hashable, Sendable {
     /// The trigger that sending this command is, `nil` for queries and commands without a meaning here.
     public var trigger: TriggerKind? {
         switch self {
-        case .setCapabilities, .setParameters: .configure
+        case .setCapabilities, .setParameters, .getFD, .closeFD: .configure
         case .migrateIncoming: .listen
         case .migrate(_, let resume): resume ? .resume : .migrate
         case .migrateContinue: .continueSwitchover
@@ -119,6 +123,8 @@ public enum Command: Hashable, Sendable {
         case .queryYank: "query-yank"
         case .setCapabilities: "migrate-set-capabilities"
         case .setParameters: "migrate-set-parameters"
+        case .getFD: "getfd"
+        case .closeFD: "closefd"
         case .migrateIncoming: "migrate-incoming"
         case .migrate: "migrate"
         case .migrateContinue: "migrate-continue"
@@ -139,6 +145,7 @@ public enum Command: Hashable, Sendable {
         switch self {
         case .migrateIncoming(let uri, _), .migrate(let uri, _), .migrateRecover(let uri): uri
         case .migrateContinue(let state): state
+        case .getFD(let name), .closeFD(let name): name
         case .setCapabilities(let settings):
             settings.map { $0.isOn ? $0.name : "no \($0.name)" }.joined(separator: ", ")
         case .setParameters(let settings): settings.map { "\($0.name)=\($0.value)" }.joined(separator: ", ")

@@ -19,6 +19,8 @@ extension Command {
             QMPRequest(MigrateSetCapabilities(settings.map { MigrationCapability($0.name, $0.isOn) }))
         case .setParameters(let settings):
             QMPRequest(MigrateSetParameters(Self.object(settings)))
+        case .getFD(let name): QMPRequest(GetFD(fdname: name))
+        case .closeFD(let name): QMPRequest(CloseFD(fdname: name))
         case .migrateIncoming(let uri, let exitOnError):
             QMPRequest(MigrateIncoming(uri: uri, exitOnError: exitOnError))
         case .migrate(let uri, let resume): QMPRequest(Migrate(uri: uri, resume: resume))
@@ -53,6 +55,8 @@ extension Command {
                 })
         case "migrate-set-parameters":
             self = .setParameters((arguments?.object ?? [:]).map { Setting($0.key, SettingValue($0.value)) })
+        case "getfd": self = .getFD(name: arguments?["fdname"]?.string ?? "")
+        case "closefd": self = .closeFD(name: arguments?["fdname"]?.string ?? "")
         case "migrate-incoming":
             self = .migrateIncoming(
                 uri: Self.address(arguments), exitOnError: arguments?["exit-on-error"]?.bool)

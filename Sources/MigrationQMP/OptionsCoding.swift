@@ -9,6 +9,8 @@ extension MigrateOptions {
         var values: JSONObject = [:]
         for parameter in parameters { values[parameter.name] = parameter.value.json }
         object["parameters"] = .object(values)
+        if let connectURI { object["connect-uri"] = .string(connectURI) }
+        if !capabilities.isEmpty { object["capabilities"] = .array(capabilities.map { .string($0) }) }
         object["paused"] = .bool(isPausedIntended)
         object["keep-source"] = .bool(keepsSource)
         if let timeoutMilliseconds { object["timeout-milliseconds"] = .integer(Int64(timeoutMilliseconds)) }
@@ -45,6 +47,8 @@ extension MigrateOptions {
         let reader = try DocumentReader(json, path: "options")
         self.init(attempt: try reader.string("attempt"), uri: try reader.string("uri"))
         parameters = (reader.object["parameters"]?.object ?? [:]).map { Setting($0.key, SettingValue($0.value)) }
+        connectURI = reader.object["connect-uri"]?.string
+        capabilities = (reader.object["capabilities"]?.array ?? []).compactMap(\.string)
         isPausedIntended = reader.object["paused"]?.bool ?? isPausedIntended
         keepsSource = reader.object["keep-source"]?.bool ?? keepsSource
         timeoutMilliseconds = reader.object["timeout-milliseconds"]?.int64.map { Int(clamping: $0) }

@@ -139,8 +139,13 @@ public struct DestinationMachine: Hashable, Sendable {
             wanted.append("postcopy-ram")
         }
         if core.hasCapability("late-block-activate") { wanted.append("late-block-activate") }
+        if let lacking = core.lacking(options) { return failPrepare(lacking) }
+        wanted += options.capabilities(of: .destination)
+        let parameters = options.parameters(of: .destination)
         // A missing -S cannot be seen: run state is inmigrate either way. `stop` prevents a run by itself.
-        let commands = [.stop, core.configureCapabilities(wanted)].compactMap(\.self)
+        let commands =
+            [.stop, core.configureCapabilities(wanted), core.configureParameters(parameters)].compactMap(\.self)
+            + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
         state = .configuring(cookie, replies: commands.count)
         return [
             .persist(
@@ -229,7 +234,7 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// A command left.
     public mutating func sent(_ command: Command, origin: Origin, sequence: Int, at time: Instant) {
-        core.evidence.note(sent: command, origin: origin, sequence: sequence, at: time)
+        core.note(sent: command, origin: origin, sequence: sequence, at: time)
     }
 
     /// Something was observed.
@@ -263,7 +268,9 @@ public struct DestinationMachine: Hashable, Sendable {
             if let text = reply.problem { return failPrepare("\(command.name) on the destination: \(text)") }
             return gathered()
         case .configuring(let cookie, let replies):
-            guard command.trigger == .configure || command == .stop else { return [] }
+            let isReadBack = options.readsBack && SideCore.readBack.contains(command)
+            guard isReadBack || command.trigger == .configure || command == .stop else { return [] }
+            if isReadBack, let difference = core.difference(in: reply) { return failPrepare(difference, kind: .failed) }
             if let text = reply.problem { return failPrepare("\(command.name) on the destination: \(text)") }
             guard replies <= 1 else {
                 state = .configuring(cookie, replies: replies - 1)
@@ -291,7 +298,7 @@ public struct DestinationMachine: Hashable, Sendable {
     mutating func unanswered(_ command: Command) -> [Effect] {
         switch state {
         case .preparing where SideCore.firstQueries.contains(command),
-            .configuring where command.trigger == .configure || command == .stop,
+            .configuring where command.trigger == .configure || command == .stop || SideCore.readBack.contains(command),
             .listening where command.trigger == .listen || command == .queryMigrate:
             return failPrepare("the destination did not answer \(command.name)", kind: .failed)
         case .running where command == .queryStatus:
@@ -314,7 +321,8 @@ public struct DestinationMachine: Hashable, Sendable {
             return []
         }
         guard command == .queryMigrate, hasListened, case .migration(let sample) = reply else { return [] }
-        guard let uri = realAddress(options.uri, sample) else {
+        let wanted = options.connectURI ?? options.uri
+        guard let uri = realAddress(wanted, sample) else {
             return failPrepare("the destination does not say on which port of \(options.uri) it listens", kind: .failed)
         }
         var answer = Cookie(attempt: options.attempt).carrying(cookie)

@@ -34,9 +34,15 @@ public enum TimeoutAction: String, Hashable, Sendable, CaseIterable {
 public struct MigrateOptions: Hashable, Sendable {
     /// The attempt's id, the same in every record and cookie of it.
     public var attempt: String
-    /// Where the destination shall listen and the source connect; `tcp:HOST:0` lets QEMU choose the port.
+    /// Where the destination shall listen and the source connect; `tcp:HOST:0` lets QEMU choose the port. `fd:NAME` is
+    /// a pair of connected sockets that the driver makes: each QEMU gets one end under that name.
     public var uri: String
-    /// Parameters for the source, by QEMU's names.
+    /// Where the source connects, if that is another address than the one the destination listens on: another name of
+    /// its host, or the other end of a command. Port 0 is the port that the destination's QEMU chose.
+    public var connectURI: String?
+    /// Capabilities beside those that every attempt uses, by QEMU's names; each is switched on where it belongs.
+    public var capabilities: [String] = []
+    /// Parameters by QEMU's names; each is set where it belongs.
     public var parameters: [Setting] = []
     /// Leave the guest paused on the destination.
     public var isPausedIntended = false
@@ -94,7 +100,7 @@ public struct MigrateOptions: Hashable, Sendable {
     /// Whether the stream has a way back from the destination. On exec, file and pipes `return-path` leaves the guest
     /// stopped for ever.
     public var isTwoWay: Bool {
-        ["tcp:", "unix:", "vsock:", "rdma:"].contains { uri.hasPrefix($0) }
+        ["tcp:", "unix:", "vsock:", "rdma:", "fd:"].contains { uri.hasPrefix($0) }
     }
 }
 

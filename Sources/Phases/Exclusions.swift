@@ -1,3 +1,5 @@
+import Migration
+
 /// What somebody wants of a migration, as far as wishes can exclude one another.
 public struct MigrationWish: Hashable, Sendable {
     /// The kind of an address.
@@ -10,7 +12,9 @@ public struct MigrationWish: Hashable, Sendable {
         case rdma
         /// VM sockets.
         case vsock
-        /// A command, a file, a descriptor: nothing comes back on it.
+        /// A connected socket that each side is given as a descriptor.
+        case fd
+        /// A command or a file: nothing comes back on it.
         case oneWay = "one-way"
 
         /// The kind of an address in QEMU's form.
@@ -175,6 +179,12 @@ public enum Exclusions {
         Exclusion("connections-parallel", "a number of connections needs parallel ones") {
             $0.parameters.contains(.parallelConnections) && !$0.flags.contains(.parallel)
         },
+        Exclusion(
+            "parallel-address", "parallel connections need an address that can be connected to more than once",
+            isOurs: true
+        ) {
+            $0.flags.contains(.parallel) && ($0.transport == .fd || $0.transport == .oneWay)
+        },
     ]
 
     private static let security: [Exclusion] = [
@@ -217,10 +227,41 @@ extension MigrationWish {
         if options.mode == .tunnelled { flags.insert(.tunnelled) }
         self.init(flags: flags)
         transport = options.isOffline ? .tcp : Transport(uri: options.uri)
+        note(capabilities: options.capabilities, parameters: options.parameters)
         suspendsOnTimeout = options.timeoutMilliseconds != nil && options.timeoutAction == .pauseGuest
         switchesAfterPrecopy = options.postcopy?.isAfterFirstPass ?? false
         // What is pinned is the guest's and QEMU's own business: nobody here knows of a limit, and RDMA says so by
         // itself.
         hasMemoryLimit = true
     }
+
+    /// What QEMU's own words ask for.
+    private mutating func note(capabilities: [String], parameters settings: [Setting]) {
+        for capability in capabilities {
+            switch capability {
+            case "multifd": flags.insert(.parallel)
+            case "zero-copy-send": flags.insert(.zeroCopy)
+            case "auto-converge": flags.insert(.autoConverge)
+            case "xbzrle":
+                flags.insert(.compressed)
+                compression.insert(.xbzrle)
+            default: break
+            }
+        }
+        for setting in settings {
+            if let parameter = Self.parameters[setting.name] { parameters.insert(parameter) }
+            if setting.name == "multifd-compression", let method = CompressionMethod(rawValue: "\(setting.value)") {
+                flags.insert(.compressed)
+                compression.insert(method)
+            }
+        }
+    }
+
+    private static let parameters: [String: MigrationParameter] = [
+        "max-bandwidth": .bandwidth, "max-postcopy-bandwidth": .bandwidthPostcopy,
+        "avail-switchover-bandwidth": .bandwidthAvailableSwitchover, "multifd-channels": .parallelConnections,
+        "multifd-zlib-level": .compressionZlibLevel, "multifd-zstd-level": .compressionZstdLevel,
+        "xbzrle-cache-size": .compressionXBZRLECache, "cpu-throttle-initial": .autoConvergeInitial,
+        "cpu-throttle-increment": .autoConvergeIncrement, "tls-hostname": .tlsDestination,
+    ]
 }

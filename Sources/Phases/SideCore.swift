@@ -16,6 +16,8 @@ struct SideCore: Hashable, Sendable {
     var originalParameters: [Setting]?
     var changedCapabilities: [CapabilitySetting] = []
     var changedParameters: [Setting] = []
+    /// The name of a descriptor that was passed to this QEMU and that it has not taken for its stream yet.
+    var unusedDescriptor: String?
     /// The first `query-migrate`, made before anything was started.
     var firstSample: MigrationSample?
     var firstRunState: RunState?
@@ -102,6 +104,15 @@ struct SideCore: Hashable, Sendable {
         return silence > Self.patience
     }
 
+    /// A command is on its way; what it takes with it needs no putting back.
+    mutating func note(sent command: Command, origin: Origin, sequence: Int, at time: Instant) {
+        switch command {
+        case .migrate, .migrateIncoming: unusedDescriptor = nil
+        default: break
+        }
+        evidence.note(sent: command, origin: origin, sequence: sequence, at: time)
+    }
+
     func send(_ command: Command, outOfBand: Bool = false) -> Effect { .send(side, command, outOfBand: outOfBand) }
 
     func hasCapability(_ name: String) -> Bool { originalCapabilities?.contains { $0.name == name } ?? false }
@@ -135,6 +146,8 @@ struct SideCore: Hashable, Sendable {
         if !parameters.isEmpty { commands.append(.setParameters(parameters)) }
         changedCapabilities = []
         changedParameters = []
+        if let name = unusedDescriptor { commands.append(.closeFD(name: name)) }
+        unusedDescriptor = nil
         return commands
     }
 

@@ -165,6 +165,7 @@ public struct SourceMachine: Hashable, Sendable {
         if options.isPostcopyPossible, !core.hasCapability("postcopy-ram") {
             return failBegin("the source's QEMU has no postcopy-ram capability")
         }
+        if let lacking = core.lacking(options) { return failBegin(lacking) }
         if let wait = leasesToKnow(isRunning: runState == .running) { return wait }
         cookie.lease = core.lease.state
         cookie.description = survey.description
@@ -215,8 +216,10 @@ public struct SourceMachine: Hashable, Sendable {
                 wanted.append("postcopy-ram")
                 parameters += postcopyParameters
             }
+            wanted += options.capabilities(of: .source)
             let commands =
                 [core.configureCapabilities(wanted), core.configureParameters(parameters)].compactMap(\.self)
+                + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
                 + [.migrate(uri: uri, resume: false)]
             return [phase, .arm(.start, milliseconds: options.deadlines[.start])] + next(commands)
         }
@@ -284,7 +287,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// A command left.
     public mutating func sent(_ command: Command, origin: Origin, sequence: Int, at time: Instant) {
-        core.evidence.note(sent: command, origin: origin, sequence: sequence, at: time)
+        core.note(sent: command, origin: origin, sequence: sequence, at: time)
     }
 
     /// Something was observed.
@@ -352,7 +355,7 @@ public struct SourceMachine: Hashable, Sendable {
         case .configuring where command.trigger == .migrate:
             state = .migrating
             return stopping.isWanted ? stop() : []
-        case .configuring where command.trigger == .configure:
+        case .configuring where command.trigger == .configure || SideCore.readBack.contains(command):
             return clean(StepError(.failed, "the source did not answer \(command.name)"))
         case .migrating where command == .queryMigrate: return unproven()
         case .recovering(let recovering): return unanswered(command, recovering)
@@ -374,7 +377,9 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     mutating func configured(_ command: Command, _ reply: Reply, _ rest: [Command]) -> [Effect] {
-        guard command.trigger == .configure || command.trigger == .migrate else { return [] }
+        let isReadBack = options.readsBack && SideCore.readBack.contains(command)
+        guard isReadBack || command.trigger == .configure || command.trigger == .migrate else { return [] }
+        if isReadBack, let difference = core.difference(in: reply) { return clean(StepError(.failed, difference)) }
         switch reply {
         case .refused(_, let text), .unreadable(let text):
             return clean(StepError(.failed, "\(command.name) on the source: \(text)"))

@@ -25,6 +25,8 @@ import Testing
             #"{"max-bandwidth":1099511627776,"tls-creds":"","cpu-throttle-tailslow":true,"#
                 + #""block-bitmap-mapping":[{"node":"a"}],"huge":18446744073709551615,"part":0.5}"#
         ),
+        (.getFD(name: "stream"), "getfd", #"{"fdname":"stream"}"#),
+        (.closeFD(name: "stream"), "closefd", #"{"fdname":"stream"}"#),
         (.migrateIncoming(uri: "unix:/m", exitOnError: nil), "migrate-incoming", #"{"uri":"unix:/m"}"#),
         (
             .migrateIncoming(uri: "tcp:[::]:0", exitOnError: false), "migrate-incoming",

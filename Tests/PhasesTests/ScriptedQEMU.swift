@@ -33,8 +33,13 @@ struct ScriptedQEMU: Hashable {
     var errorText: String?
     var capabilities = [
         "events", "pause-before-switchover", "return-path", "late-block-activate", "auto-converge", "postcopy-ram",
+        "multifd",
+        "postcopy-blocktime",
     ].map { CapabilitySetting($0, $0 == "auto-converge") }
-    var parameters = [Setting("max-bandwidth", .integer(134_217_728)), Setting("downtime-limit", .integer(300))]
+    var parameters = [
+        Setting("max-bandwidth", .integer(134_217_728)), Setting("downtime-limit", .integer(300)),
+        Setting("multifd-channels", .integer(2)),
+    ]
     var isListening = false
     var startsByItself: Bool
     var hasEverything = false
@@ -102,6 +107,8 @@ struct Script: Hashable {
     var passes = 2
     /// Commands that are refused, and how often.
     var refusals: [Target: Int] = [:]
+    /// Capabilities and parameters that are accepted and not kept.
+    var forgotten: Set<Target> = []
     /// Commands that are carried out without a reply.
     var mutes: Set<Target> = []
     /// Whether a missing reply is told, or never heard of.
@@ -265,11 +272,15 @@ struct ScriptedPair: Hashable {
         case .queryCapabilities: return .capabilities(self[side].capabilities)
         case .queryParameters: return .parameters(self[side].parameters)
         case .queryYank: return .yankInstances(migration: self[side].hasResources)
-        case .setCapabilities(let changes): self[side].set(changes)
-        case .setParameters(let changes): self[side].set(changes)
+        case .setCapabilities(let changes): self[side].set(changes.filter { isKept($0.name, side) })
+        case .setParameters(let changes): self[side].set(changes.filter { isKept($0.name, side) })
         default: break
         }
         return .done
+    }
+
+    private func isKept(_ name: String, _ side: Side) -> Bool {
+        !script.forgotten.contains(Script.Target(side: side, name: name))
     }
 
     private mutating func carryOutOnSource(_ command: Command) -> Reply {

@@ -1,0 +1,99 @@
+import Migration
+
+/// On which side a capability is switched on, and on which a parameter is set.
+public enum SettingScope: Hashable, Sendable {
+    /// The side that sends.
+    case source
+    /// The side that loads.
+    case destination
+    /// Both, and they must agree: QEMU does not compare them, and a stream that one side reads in another way than it
+    /// was written hangs or breaks.
+    case both
+
+    /// The scope of a capability. What is not known here is the sender's.
+    public static func capability(_ name: String) -> SettingScope {
+        switch name {
+        case "multifd", "postcopy-ram", "postcopy-preempt", "x-ignore-shared", "dirty-bitmaps", "switchover-ack",
+            "mapped-ram":
+            .both
+        case "postcopy-blocktime", "late-block-activate": .destination
+        default: .source
+        }
+    }
+
+    /// The scope of a parameter. What is not known here is the sender's.
+    public static func parameter(_ name: String) -> SettingScope {
+        switch name {
+        case "multifd-channels", "multifd-compression", "mode": .both
+        default: .source
+        }
+    }
+
+    func covers(_ side: Side) -> Bool {
+        switch self {
+        case .source: side == .source
+        case .destination: side == .destination
+        case .both: true
+        }
+    }
+}
+
+extension MigrateOptions {
+    /// The wished capabilities of a side.
+    func capabilities(of side: Side) -> [String] {
+        capabilities.filter { SettingScope.capability($0).covers(side) }
+    }
+
+    /// The wished parameters of a side.
+    func parameters(of side: Side) -> [Setting] {
+        parameters.filter { SettingScope.parameter($0.name).covers(side) }
+    }
+
+    /// Whether what was set is read back before anything is sent: once the sides have to agree on more than what every
+    /// attempt uses, a difference would show as a stream that hangs.
+    var readsBack: Bool { !capabilities.isEmpty }
+
+    /// The name under which the descriptor of an `fd:` address is passed; `nil` for any other address.
+    var descriptorName: String? { uri.hasPrefix("fd:") ? String(uri.dropFirst(3)) : nil }
+}
+
+extension SideCore {
+    /// What of the wishes this QEMU has no word for; `nil` if it has one for each. Asked of QEMU itself: its own lists
+    /// of capabilities and parameters.
+    func lacking(_ options: MigrateOptions) -> String? {
+        let capability = options.capabilities(of: side).first { !hasCapability($0) }
+        if let capability { return "the \(side.rawValue)'s QEMU has no \(capability) capability" }
+        let parameter = options.parameters(of: side).first { wanted in
+            !(originalParameters ?? []).contains { $0.name == wanted.name }
+        }
+        return parameter.map { "the \(side.rawValue)'s QEMU has no parameter \($0.name)" }
+    }
+
+    /// The commands that read back what was set.
+    static let readBack: [Command] = [.queryCapabilities, .queryParameters]
+
+    /// What of a reply to one of them is not as it was set; `nil` if all is.
+    func difference(in reply: Reply) -> String? {
+        switch reply {
+        case .capabilities(let settings):
+            let values = Dictionary(settings.map { ($0.name, $0.isOn) }) { first, _ in first }
+            return changedCapabilities.first { values[$0.name] != $0.isOn }.map {
+                "the \(side.rawValue)'s QEMU was told to switch \($0.name) \($0.isOn ? "on" : "off") and has it "
+                    + (values[$0.name] == nil ? "no longer" : $0.isOn ? "off" : "on")
+            }
+        case .parameters(let settings):
+            let values = Dictionary(settings.map { ($0.name, $0.value) }) { first, _ in first }
+            return changedParameters.first { values[$0.name] != $0.value }.map {
+                "the \(side.rawValue)'s QEMU was told to set \($0.name) to \($0.value) and has "
+                    + (values[$0.name]?.description ?? "none")
+            }
+        default: return reply.problem
+        }
+    }
+
+    /// Hands QEMU its end of the stream, where the address is a descriptor.
+    mutating func passDescriptor(_ options: MigrateOptions) -> Command? {
+        unusedDescriptor = options.descriptorName
+        return options.descriptorName.map { .getFD(name: $0) }
+    }
+}
