@@ -60,6 +60,8 @@ struct Configuration: Sendable {
     var permits: (@Sendable (JointAction) -> Bool)?
     /// The only words that may end it, where that is known.
     var allowedEnds: Set<PublishedWord>?
+    /// How many random walks instead of an exploration, for what is too large for one; 0 for none.
+    var walks = 0
     /// Violations that are wanted, by property: they end the way they are on and are counted.
     var tolerated: Set<String> = []
 

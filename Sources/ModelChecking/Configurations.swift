@@ -66,7 +66,7 @@ extension Configuration {
         var once: [FaultKind: Int] = [:]
         for (_, faults) in crashes + networkTroubles { once.merge(faults) { $1 } }
         all.append(Configuration("any one fault", once, together: 1).with { $0.calledDirectly = [.source] })
-        return all
+        return all + everything(walks: 500).suffix(2)
     }()
 
     /// A program that crashes at any moment, on hosts whose calls are never lost.
@@ -77,8 +77,34 @@ extension Configuration {
     }
 
     /// What `make check-model` explores besides: every pair of faults, all faults of the network together, crashes with two requests and in
-    /// post-copy, crashes with all troubles of a QEMU, and these for every generation. The product of everything at once is out of reach.
-    static let deep: [Configuration] = quick + generations + pairs + crashesInContext
+    /// post-copy, crashes with all troubles of a QEMU, and these for every generation. The product of everything at once is out of reach of an
+    /// exploration, and walked through at random.
+    static let deep: [Configuration] =
+        quick.filter { $0.walks == 0 } + generations + pairs + crashesInContext + everything(walks: 5_000)
+
+    /// Everything that can befall an attempt between hosts, all in one: a crash of each program, a message lost, doubled and late, links,
+    /// monitors and streams that break, deadlines that run out early, two requests of any kind; then the same with troubles that kill.
+    private static func everything(walks: Int) -> [Configuration] {
+        let survivable: [FaultKind: Int] = [
+            .crashSource: 1, .crashDestination: 1, .crashCoordinator: 1, .lose: 1, .duplicate: 1, .delay: 1,
+            .breakLink: 1, .loseMonitor: 1,
+            .breakStream: 1, .earlyTimeout: 1, .request: 2,
+        ]
+        let deadly: [FaultKind: Int] = [
+            .killSource: 1, .killDestination: 1, .failLoading: 1, .shutDownGuest: 1, .refuseRun: 1,
+        ]
+        return QEMUProfile.byName.flatMap { name, profile in
+            [("everything that can be survived", survivable), ("everything", survivable.merging(deadly) { $1 })].map {
+                what, faults in
+                Configuration("QEMU \(name), at random: \(what)", faults).with {
+                    $0.profile = profile
+                    $0.options.postcopy = PostcopyWish()
+                    $0.requests = [.cancel, .pauseGuest, .postcopy, .pausePostcopy, .recover]
+                    $0.walks = walks
+                }
+            }
+        }
+    }
 
     /// All troubles of a QEMU for the generations that the quick list tries fewer with.
     private static let generations: [Configuration] = QEMUProfile.byName.dropLast().flatMap { name, profile in

@@ -51,8 +51,8 @@ public struct ExplorationResult<Action: Sendable>: Sendable {
     public var collisionProbability: Double { Double(states) * Double(states) / 6.8e38 }
 }
 
-/// Hands out the blocks of a level.
-private final class BlockCounter: Sendable {
+/// Hands out pieces of work by number.
+final class BlockCounter: Sendable {
     private let value = Atomic(0)
 
     func next() -> Int { value.wrappingAdd(1, ordering: .relaxed).oldValue }

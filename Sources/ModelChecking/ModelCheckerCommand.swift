@@ -15,20 +15,27 @@ public enum ModelCheckerCommand {
         var own: Configuration?
         var bounds = ExplorationBounds(maximumBytes: 8 << 30)
         var name: String?
+        var walks: Int?
+        var seed: UInt64 = 1
     }
 
     /// What several explorations come to.
     private struct Total: CustomStringConvertible {
         var explorations = 0
+        var walks = 0
         var cut = 0
         var states = 0
         var transitions = 0
         var depth = 0
         var seconds = 0.0
 
-        mutating func add<Action>(_ result: ExplorationResult<Action>) {
-            explorations += 1
-            if !result.isComplete { cut += 1 }
+        mutating func add<Action>(_ result: ExplorationResult<Action>, isExploration: Bool) {
+            if isExploration {
+                explorations += 1
+                if !result.isComplete { cut += 1 }
+            } else {
+                walks += 1
+            }
             states += result.states
             transitions += result.transitions
             depth = max(depth, result.depth)
@@ -36,7 +43,7 @@ public enum ModelCheckerCommand {
         }
 
         var description: String {
-            "in all: \(explorations) explorations, \(explorations - cut) complete, \(states) states, "
+            "in all: \(explorations) explorations, \(explorations - cut) complete, \(walks) walked at random, \(states) states, "
                 + "\(transitions) transitions, depth \(depth), \(decimals(seconds)) s"
         }
     }
@@ -44,9 +51,11 @@ public enum ModelCheckerCommand {
     private static let usage = """
         usage: ModelChecker [--bounds quick|deep] [--only TEXT] [--profile 7.2|10.0|10.2|11.1] [--protocol 2|3] [--mode MODE]
                             [--mutant NAME|all|quick] [--trace FILE] [--states N] [--depth N] [--threads N] [--deepest yes]
-                            [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single] [--unread N] [--pruned no] [--postcopy yes] [--ends WORDS]
+                            [--fault KIND[=COUNT]]... [--together N] [--request WORD]... [--direct SIDES] [--steps single]
+                            [--unread N] [--pruned no] [--postcopy yes] [--ends WORDS] [--walks N] [--seed N]
         Explores two QEMUs, two sides and a coordinator with everything that can befall them. With --bounds a list of
-        configurations, with --mutant a bug that must be found, else one configuration of the faults and requests named.
+        configurations, with --mutant a bug that must be found, else one configuration of the faults and requests named;
+        with --walks it is not explored but walked through at random, that many times.
         Exit code 0: as it must be; 1: a violation, or a bug that was not found; 2: arguments.
         """
 
@@ -103,6 +112,7 @@ public enum ModelCheckerCommand {
         if let profile = wishes.profile { configuration.profile = profile }
         if let version = wishes.protocolVersion { configuration.options.protocolVersion = version }
         if let mode = wishes.mode { configuration.options.mode = mode }
+        if let walks = wishes.walks { configuration.walks = walks }
         return configuration
     }
 
@@ -124,13 +134,15 @@ public enum ModelCheckerCommand {
         _ configuration: Configuration, _ wishes: Wishes, mustFind: Set<String>?, _ total: inout Total
     ) async -> (isAsItMustBe: Bool, steps: Int) {
         let system = JointSystem(configuration)
-        let result = await Explorer(system, bounds: wishes.bounds).run()
-        total.add(result)
+        let result = await found(in: system, configuration, wishes)
+        total.add(result, isExploration: configuration.walks == 0)
         let rate = Int(Double(result.states) / max(result.seconds, 0.001))
         tell(
             "\(configuration.name): \(result.states) states, \(result.transitions) transitions, depth \(result.depth), "
                 + "\(decimals(result.seconds)) s, \(rate) states/s, \(result.peakBytes >> 20) MiB, "
-                + "collision chance below \(result.collisionProbability)\(result.isComplete ? "" : ", CUT by the bounds")"
+                + (configuration.walks > 0
+                    ? "\(configuration.walks) walks"
+                    : "collision chance below \(result.collisionProbability)\(result.isComplete ? "" : ", CUT by the bounds")")
         )
         let ends = result.ends.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         if !ends.isEmpty { tell("    ends: \(ends.joined(separator: ", "))") }
@@ -153,6 +165,20 @@ public enum ModelCheckerCommand {
         }
         if !isWanted { for line in Storyteller(system).tell(result.trace) { tell("    " + line) } }
         return (isWanted, result.trace.count)
+    }
+
+    private static func found(
+        in system: JointSystem, _ configuration: Configuration, _ wishes: Wishes
+    ) async -> ExplorationResult<JointAction> {
+        guard configuration.walks > 0 else { return await Explorer(system, bounds: wishes.bounds).run() }
+        var bounds = WalkBounds(walks: configuration.walks)
+        // Another way through each configuration.
+        var hasher = FingerprintHasher()
+        hasher.feed(wishes.seed)
+        for byte in configuration.name.utf8 { hasher.feed(UInt64(byte)) }
+        bounds.seed = hasher.fingerprint.low
+        bounds.threads = wishes.bounds.threads
+        return await Walker(system, bounds: bounds).run()
     }
 
     /// Tells at once: an exploration can take long, and whoever waits wants to see what is done.
@@ -213,6 +239,12 @@ public enum ModelCheckerCommand {
         case "--states": wishes.bounds.maximumStates = Int(value)
         case "--deepest": wishes.bounds.isDeepestTold = value == "yes"
         case "--depth": wishes.bounds.maximumDepth = Int(value)
+        case "--walks":
+            guard let walks = Int(value), walks >= 0 else { return false }
+            wishes.walks = walks
+        case "--seed":
+            guard let seed = UInt64(value) else { return false }
+            wishes.seed = seed
         case "--threads": wishes.bounds.threads = Int(value) ?? 2
         default: return false
         }
