@@ -1,3 +1,4 @@
+import Migration
 import Phases
 import Testing
 
