@@ -78,7 +78,7 @@ let package = Package(
         library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
         library("Trace", ["JSONC", "CZlib", "CZstd"]),
         library(
-            "Replay", ["Trace", "MigrationQMP", "Policy"],
+            "Replay", ["Trace", "MigrationQMP", "Policy", "CLinux"],
             resources: ["report.css", "dom.js", "timeline.js", "curves.js", "messages.js", "sections.js", "page.js"]
                 .map { .embedInCode("Report/Resources/\($0)") }),
         library("QMPTransport", ["QMP", "JSONC", "CLinux"] + nio),
@@ -91,7 +91,7 @@ let package = Package(
         library(
             "Commands",
             [
-                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer", "Policy", "PolicyDocuments",
+                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer", "Policy", "PolicyDocuments", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -2,6 +2,7 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -85,3 +86,5 @@ ssize_t godwit_receive_descriptors(int socket, void *bytes, size_t length, int *
     }
     return received;
 }
+
+int godwit_open_unnamed(const char *directory) { return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }

@@ -110,7 +110,7 @@ public struct DriveReport: Hashable, Sendable {
     /// - Throws: `TraceError` if it cannot be read, `DriveError` if it cannot be driven.
     public static func drive(path: String, lenient: Bool = false) throws -> DriveReport {
         try drive(
-            reader: try TraceReader(path: path, lenient: lenient), name: path == "-" ? "standard input" : path)
+            reader: try TraceReader(opening: path, lenient: lenient), name: path == "-" ? "standard input" : path)
     }
 
     /// Drives everything a reader has.

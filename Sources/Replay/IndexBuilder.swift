@@ -13,6 +13,7 @@ extension TraceIndex {
         path: String, lenient: Bool = false, threads: Int? = nil
     ) throws(TraceError) -> (index: TraceIndex, warnings: [String]) {
         let stamp = try stamp(of: path)
+        try TraceInput.requireTrace(at: path)
         let scan = try TraceScan(path: path)
         var builder = IndexBuilder(index: TraceIndex(stamp: stamp))
         var replay = ScanReplay(scan.header, name: path, isLenient: lenient, isTold: true)

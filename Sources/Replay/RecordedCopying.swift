@@ -23,11 +23,11 @@ public struct RecordedCopying {
     /// What was left out while reading, each with its place.
     public var warnings: [String]
 
-    /// Reads a whole trace; `-` is standard input.
+    /// Reads a whole recording of any format; `-` is standard input.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
         trace = path == "-" ? "standard input" : path
         let (analysis, warnings) = try TraceAnalysis.read(
-            try TraceReader(path: path, lenient: lenient), name: trace)
+            try TraceReader(opening: path, lenient: lenient), name: trace)
         self.warnings = warnings.map(\.description)
         attempts = analysis.attemptCases.enumerated().map { index, attempt in
             Attempt(number: index + 1, word: attempt.word, isOver: attempt.isOver, copy: attempt.copy)

@@ -15,7 +15,7 @@ public struct ReplayRun {
     ///   - lenient: Whether lines that cannot be understood are skipped and counted.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
         self.init(
-            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            reader: try TraceReader(opening: path, lenient: lenient),
             name: path == "-" ? "standard input" : path)
     }
 
@@ -51,7 +51,7 @@ extension ReplayReport {
     /// Replays a whole trace without its story.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
         try self.init(
-            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            reader: try TraceReader(opening: path, lenient: lenient),
             name: path == "-" ? "standard input" : path)
     }
 

@@ -76,7 +76,7 @@ final class BlockSource {
             }
         } catch {
             isOver = true
-            block.failure = TraceError(file: file, message: error.message)
+            block.failure = TraceError(file: file, error)
             block.used = 0..<((Self.lastLineFeed(block.storage, count) ?? -1) + 1)
             return true
         }

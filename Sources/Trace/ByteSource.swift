@@ -8,9 +8,17 @@ import Glibc
 package final class ByteSource {
     package struct ReadError: Error {
         package let message: String
+        package let cause: TraceError.Cause
 
-        init(_ message: String) { self.message = message }
-        init(number: Int32) { message = systemMessage(number) }
+        init(_ message: String) {
+            self.message = message
+            cause = .content
+        }
+
+        init(number: Int32) {
+            message = systemMessage(number)
+            cause = .access
+        }
     }
 
     private enum State {
@@ -50,7 +58,7 @@ package final class ByteSource {
     package static func open(path: String) throws(TraceError) -> ByteSource {
         guard path != "-" else { return ByteSource(descriptor: STDIN_FILENO, closes: false) }
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-        guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard descriptor >= 0 else { throw TraceError(file: path, number: errno) }
         return ByteSource(descriptor: descriptor, closes: true)
     }
 

@@ -8,13 +8,34 @@ public struct TraceError: Error, Hashable, Sendable, CustomStringConvertible {
     public var column: Int
     /// What is wrong.
     public var message: String
+    /// What kind of trouble it is.
+    public var cause: Cause
+
+    /// What kind of trouble it is.
+    public enum Cause: Hashable, Sendable {
+        /// What is in the file, or is not in it.
+        case content
+        /// The file is not there, or cannot be opened, read or written.
+        case access
+    }
 
     /// Describes a failure.
-    public init(file: String, line: Int = 0, column: Int = 0, message: String) {
+    public init(file: String, line: Int = 0, column: Int = 0, message: String, cause: Cause = .content) {
         self.file = file
         self.line = line
         self.column = column
         self.message = message
+        self.cause = cause
+    }
+
+    /// A system call that failed with this errno.
+    package init(file: String, number: Int32) {
+        self.init(file: file, message: systemMessage(number), cause: .access)
+    }
+
+    /// A file that could not be read.
+    package init(file: String, _ error: ByteSource.ReadError) {
+        self.init(file: file, message: error.message, cause: error.cause)
     }
 
     /// `file:line:column: message`, as editors and compilers have it.

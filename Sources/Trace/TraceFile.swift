@@ -24,10 +24,10 @@ public final class TraceFile {
         } else {
             descriptor = STDOUT_FILENO
         }
-        guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard descriptor >= 0 else { throw TraceError(file: path, number: errno) }
         if closes { try lock() }
         if closes, replacing, ftruncate(descriptor, 0) != 0, errno != EINVAL {
-            throw TraceError(file: path, message: systemMessage(errno))
+            throw TraceError(file: path, number: errno)
         }
         self.writer = TraceWriter(header: header)
     }
@@ -39,12 +39,12 @@ public final class TraceFile {
         self.closes = true
         self.writer = TraceWriter(continuingAfterLines: 0)
         descriptor = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOCTTY)
-        guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard descriptor >= 0 else { throw TraceError(file: path, number: errno) }
         try lock()
         // The header must be one of ours before anything is changed.
         _ = try TraceReader(path: path)
         let (lines, length) = try countLines()
-        guard ftruncate(descriptor, length) == 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard ftruncate(descriptor, length) == 0 else { throw TraceError(file: path, number: errno) }
         self.writer = TraceWriter(continuingAfterLines: lines)
     }
 
@@ -98,7 +98,7 @@ public final class TraceFile {
     /// that a later flush goes on at the same byte.
     public func flush() throws(TraceError) {
         guard !writer.pending.isEmpty else { return }
-        guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(EBADF)) }
+        guard descriptor >= 0 else { throw TraceError(file: path, number: EBADF) }
         var written = 0
         defer { writer.removePending(written) }
         while written < writer.pending.count {
@@ -112,7 +112,7 @@ public final class TraceFile {
                 var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                 _ = Glibc.poll(&poll, 1, -1)
             } else if count == 0 || errno != EINTR {
-                throw TraceError(file: path, message: systemMessage(count == 0 ? EIO : errno))
+                throw TraceError(file: path, number: count == 0 ? EIO : errno)
             }
         }
     }
@@ -125,7 +125,7 @@ public final class TraceFile {
         let number = errno
         descriptor = -1
         // Linux has closed the file even if it reports EINTR; other errors tell of writes that came to nothing.
-        guard result == 0 || number == EINTR else { throw TraceError(file: path, message: systemMessage(number)) }
+        guard result == 0 || number == EINTR else { throw TraceError(file: path, number: number) }
     }
 
     /// Two writers of one journal would each believe that the other's acts were its own.
@@ -142,7 +142,7 @@ public final class TraceFile {
         while true {
             let count = chunk.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, offset) }
             if count < 0 {
-                guard errno == EINTR else { throw TraceError(file: path, message: systemMessage(errno)) }
+                guard errno == EINTR else { throw TraceError(file: path, number: errno) }
                 continue
             }
             guard count > 0 else { return (lines, length) }

@@ -103,18 +103,18 @@ public struct TraceIndex: Sendable, Hashable {
     /// What a trace is like now.
     public static func stamp(of path: String) throws(TraceError) -> Stamp {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-        guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard descriptor >= 0 else { throw TraceError(file: path, number: errno) }
         defer { close(descriptor) }
         var status = Glibc.stat()
-        guard fstat(descriptor, &status) == 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard fstat(descriptor, &status) == 0 else { throw TraceError(file: path, number: errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
-            throw TraceError(file: path, message: "only a file can have an index")
+            throw TraceError(file: path, message: "only a file can have an index", cause: .access)
         }
         var bytes = [UInt8](repeating: 0, count: 4096)
         let count = pread(descriptor, &bytes, bytes.count, 0)
-        guard count >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard count >= 0 else { throw TraceError(file: path, number: errno) }
         if bytes.starts(with: [0x1F, 0x8B]) || bytes.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) {
-            throw TraceError(file: path, message: "a compressed trace cannot have an index; decompress it first")
+            throw TraceError(file: path, message: "a compressed trace cannot have an index: gunzip or unzstd it first")
         }
         // FNV-1a
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -149,11 +149,11 @@ public struct TraceIndex: Sendable, Hashable {
         of path: String, from place: Place?, _ body: (_ line: Int, _ offset: Int, UnsafeRawBufferPointer) -> Bool
     ) throws(TraceError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-        guard descriptor >= 0 else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard descriptor >= 0 else { throw TraceError(file: path, number: errno) }
         var offset = place?.offset ?? 0
         guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else {
             close(descriptor)
-            throw TraceError(file: path, message: systemMessage(errno))
+            throw TraceError(file: path, number: errno)
         }
         let source = LineSource(
             ByteSource(descriptor: descriptor, closes: true), maximumLineBytes: 64 << 20, chunk: 64 << 10)
@@ -168,7 +168,7 @@ public struct TraceIndex: Sendable, Hashable {
                 offset += range.count + 1
             }
         } catch {
-            throw TraceError(file: path, message: error.message)
+            throw TraceError(file: path, error)
         }
     }
 
@@ -177,7 +177,7 @@ public struct TraceIndex: Sendable, Hashable {
     /// Writes the index beside its trace, at once or not at all.
     public func write(to path: String) throws(TraceError) {
         let temporary = "\(path).\(getpid())"
-        guard let file = fopen(temporary, "wxe") else { throw TraceError(file: path, message: systemMessage(errno)) }
+        guard let file = fopen(temporary, "wxe") else { throw TraceError(file: path, number: errno) }
         var isWritten = true
         for line in lines {
             let bytes = line.serialized() + [0x0A]
@@ -186,7 +186,7 @@ public struct TraceIndex: Sendable, Hashable {
         let code = errno
         guard fclose(file) == 0, isWritten, rename(temporary, path) == 0 else {
             unlink(temporary)
-            throw TraceError(file: path, message: systemMessage(isWritten ? errno : code))
+            throw TraceError(file: path, number: isWritten ? errno : code)
         }
     }
 
@@ -220,7 +220,7 @@ public struct TraceIndex: Sendable, Hashable {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
-            throw TraceError(file: path, message: systemMessage(errno))
+            throw TraceError(file: path, number: errno)
         }
         var status = Glibc.stat()
         guard fstat(descriptor, &status) == 0, status.st_size <= Self.maximumBytes else {
@@ -246,7 +246,7 @@ public struct TraceIndex: Sendable, Hashable {
         while true {
             let line: LineSource.Line
             do throws(ByteSource.ReadError) { line = try source.next() } catch {
-                throw TraceError(file: path, message: error.message)
+                throw TraceError(file: path, error)
             }
             number += 1
             guard case .complete(let range) = line else {

@@ -77,7 +77,7 @@ public final class TraceLog {
         do throws(CreateFailure) {
             descriptor = try Self.create(path)
         } catch {
-            throw TraceError(file: path, message: systemMessage(error.code))
+            throw TraceError(file: path, number: error.code)
         }
         gather(isEnd: false)
         writeOut()
@@ -130,7 +130,7 @@ public final class TraceLog {
         gather(isEnd: true)
         writeOut()
         if Glibc.close(descriptor) != 0, errno != EINTR, failure == nil {
-            failure = TraceError(file: path, message: systemMessage(errno))
+            failure = TraceError(file: path, number: errno)
         }
         descriptor = -1
         if failure == nil, lostRecords > 0 {
@@ -176,7 +176,7 @@ public final class TraceLog {
     }
 
     private func fail(_ code: Int32) {
-        let error = TraceError(file: path, message: systemMessage(code))
+        let error = TraceError(file: path, number: code)
         if failure == nil { notices.append(.failed(error)) }
         failure = error
     }
@@ -225,7 +225,7 @@ public final class TraceLog {
                 return
             } catch {
                 if error.code == EEXIST, candidate < part + 10_000 { continue }
-                notices.append(.failed(TraceError(file: next, message: systemMessage(error.code))))
+                notices.append(.failed(TraceError(file: next, number: error.code)))
                 // Better one long file than none.
                 partBytes = 0
                 return

@@ -186,13 +186,13 @@ extension TraceReader {
         }
 
         private func failure(_ error: ByteSource.ReadError) -> TraceError {
-            TraceError(file: name, message: error.message)
+            TraceError(file: name, error)
         }
     }
 }
 
 /// What an errno means, in the C library's words.
-func systemMessage(_ number: Int32) -> String {
+package func systemMessage(_ number: Int32) -> String {
     var buffer = [CChar](repeating: 0, count: 256)
     guard strerror_r(number, &buffer, buffer.count) == 0 else { return "error \(number)" }
     return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

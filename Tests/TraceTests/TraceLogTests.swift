@@ -131,7 +131,7 @@ private func records(_ bytes: [UInt8]) throws -> [TraceRecord] {
     @Test func anExistingFileIsLeftAlone() throws {
         let place = try Place()
         close(open("\(place.path)/x", O_CREAT | O_WRONLY, 0o600))
-        #expect(throws: TraceError(file: "\(place.path)/x", message: "File exists")) {
+        #expect(throws: TraceError(file: "\(place.path)/x", message: "File exists", cause: .access)) {
             try TraceLog(creating: "\(place.path)/x", header: TraceHeader())
         }
     }

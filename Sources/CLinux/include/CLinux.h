@@ -24,3 +24,7 @@ ssize_t godwit_send_descriptors(int socket, const void *bytes, size_t length, co
 
 /// recvmsg(2) with descriptors (close-on-exec). `*count` is the room on entry, the number received on return.
 ssize_t godwit_receive_descriptors(int socket, void *bytes, size_t length, int *descriptors, size_t *count);
+
+/// open(2) of a file without a name in a directory (O_TMPFILE), for reading and writing, close-on-exec, for its owner only.
+/// Returns -1 with errno, EOPNOTSUPP or EISDIR where the file system or the kernel cannot do it.
+int godwit_open_unnamed(const char *directory);

@@ -113,7 +113,7 @@ extension TraceAnalysis {
         path: String, lenient: Bool = false
     ) throws(TraceError) -> (TraceAnalysis, [TraceWarning]) {
         try read(
-            try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            try TraceReader(opening: path, lenient: lenient),
             name: path == "-" ? "standard input" : path)
     }
 }

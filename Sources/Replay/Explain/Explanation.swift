@@ -97,7 +97,7 @@ extension Explanation {
     /// Reads a whole trace and explains it; `-` is standard input.
     public init(path: String, lenient: Bool = false) throws(TraceError) {
         try self.init(
-            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            reader: try TraceReader(opening: path, lenient: lenient),
             name: path == "-" ? "standard input" : path)
     }
 

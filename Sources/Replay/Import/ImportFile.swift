@@ -47,10 +47,9 @@ public struct ImportFile {
             try self.init(name: name, origin: .path(path), source: source, format: format, side: side)
             return
         }
-        let spool = try Spool()
-        try spool.fill(from: source, name: name)
-        let again = try ByteSource.open(path: spool.path)
-        try self.init(name: name, origin: .spool(spool), source: again, format: format, side: side)
+        let spool = try Spool(of: name)
+        try spool.fill(from: source)
+        try self.init(name: name, origin: .spool(spool), source: try spool.open(), format: format, side: side)
     }
 
     private init(
@@ -67,7 +66,7 @@ public struct ImportFile {
         do throws(ByteSource.ReadError) {
             head = try source.head(FormatRecogniser.bytes)
         } catch {
-            throw TraceError(file: name, message: error.message)
+            throw TraceError(file: name, error)
         }
         do throws(FormatRecogniser.Unknown) {
             self.format = try FormatRecogniser.recognise(head)
@@ -82,54 +81,7 @@ public struct ImportFile {
         switch origin {
         case .path(let path): return try ByteSource.open(path: path)
         case .memory(let bytes): return ByteSource(bytes: bytes)
-        case .spool(let spool):
-            do throws(TraceError) {
-                return try ByteSource.open(path: spool.path)
-            } catch {
-                // Its path means nothing to anybody.
-                throw TraceError(file: name, message: error.message)
-            }
-        }
-    }
-}
-
-/// Bytes on disk that no name leads to and that are gone with the process.
-final class Spool {
-    let descriptor: Int32
-
-    init() throws(TraceError) {
-        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        var template = "\(directory)/godwit-XXXXXX".utf8CString.map { $0 }
-        let descriptor = mkstemp(&template)
-        guard descriptor >= 0 else {
-            throw TraceError(file: directory, message: String(cString: strerror(errno)))
-        }
-        unlink(template)
-        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-        self.descriptor = descriptor
-    }
-
-    deinit { close(descriptor) }
-
-    /// Each opening of it begins at the start.
-    var path: String { "/proc/self/fd/\(descriptor)" }
-
-    func write(_ bytes: UnsafeRawBufferPointer, name: String) throws(TraceError) {
-        try DescriptorSink.write(bytes, to: descriptor, name: "temporary copy of \(name)")
-    }
-
-    func fill(from source: ByteSource, name: String) throws(TraceError) {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
-        defer { buffer.deallocate() }
-        while true {
-            let count: Int
-            do throws(ByteSource.ReadError) {
-                count = try source.read(into: buffer)
-            } catch {
-                throw TraceError(file: name, message: error.message)
-            }
-            guard count > 0 else { return }
-            try write(UnsafeRawBufferPointer(rebasing: buffer[..<count]), name: name)
+        case .spool(let spool): return try spool.open()
         }
     }
 }

@@ -28,8 +28,9 @@ final class ImportReader {
             guard !isOver else { return nil }
             entries.removeAll(keepingCapacity: true)
             next = 0
+            let line = try nextLine()
             do throws(ImportProblem) {
-                try readLine()
+                try take(line)
             } catch {
                 try tell(error)
             }
@@ -38,14 +39,16 @@ final class ImportReader {
         return entries[next]
     }
 
-    private func readLine() throws(ImportProblem) {
-        let line: LineSource.Line
+    private func nextLine() throws(TraceError) -> LineSource.Line {
         do throws(ByteSource.ReadError) {
-            line = try source.next()
+            return try source.next()
         } catch {
             isOver = true
-            throw ImportProblem(line: 0, message: error.message)
+            throw TraceError(file: name, error)
         }
+    }
+
+    private func take(_ line: LineSource.Line) throws(ImportProblem) {
         switch line {
         case .complete(let range):
             number += 1

@@ -29,10 +29,18 @@ extension TraceInput {
                 message: "\(names.count) domains are in it: \(names.prefix(20).joined(separator: ", "))"
                     + (names.count > 20 ? ", ..." : "") + ". godwit convert --domain NAME makes a trace of one")
         }
-        let spool = try Spool()
-        try conversion.write(
-            guest, to: spool.descriptor, name: "temporary copy of \(name)", options: .init(keepsLines: true))
-        return TraceInput(try ByteSource.open(path: spool.path), name: name, warnings: conversion.warnings)
+        let spool = try Spool(of: name)
+        try conversion.write(guest, to: spool.descriptor, name: spool.name, options: .init(keepsLines: true))
+        return TraceInput(try spool.open(), name: name, warnings: conversion.warnings)
+    }
+
+    /// Refuses a file that is no trace, for who has to know where in it the records are.
+    static func requireTrace(at path: String) throws(TraceError) {
+        guard try isForeign(try ByteSource.open(path: path), name: path) else { return }
+        throw TraceError(
+            file: path,
+            message:
+                "not a trace, and only a trace can have an index; `godwit convert` makes one of what others recorded")
     }
 
     /// Looks at the first line with something in it, and gives back what was read of it.
@@ -51,7 +59,7 @@ extension TraceInput {
             do throws(ByteSource.ReadError) {
                 count = try source.readBlock(&block)
             } catch {
-                throw TraceError(file: name, message: error.message)
+                throw TraceError(file: name, error)
             }
             guard count > 0 else { return !head.allSatisfy { $0 <= 0x20 } }
             head.append(contentsOf: block[..<count])
@@ -87,5 +95,12 @@ extension TraceInput {
                 self = .unknown
             }
         }
+    }
+}
+
+extension TraceReader {
+    /// Reads a recording of any format that can be read; `-` is standard input.
+    public init(opening path: String, lenient: Bool = false) throws(TraceError) {
+        try self.init(.open(path: path, lenient: lenient), lenient: lenient)
     }
 }

@@ -25,7 +25,7 @@ public struct Report {
     /// Adds a file; `-` is standard input.
     public mutating func add(path: String, lenient: Bool = false) throws(TraceError) {
         try add(
-            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            reader: try TraceReader(opening: path, lenient: lenient),
             name: path == "-" ? "standard input" : path)
     }
 

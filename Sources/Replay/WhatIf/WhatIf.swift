@@ -30,7 +30,7 @@ public struct WhatIf: Sendable {
         var records: [TraceRecord] = []
         while let record = try reader.next() {
             guard records.count < ChangedRecord.maximumRecords else {
-                throw ChangeError("\(name): more than \(ChangedRecord.maximumRecords) records cannot be changed")
+                throw ChangeError("more than \(ChangedRecord.maximumRecords) records cannot be changed")
             }
             records.append(record)
         }
@@ -74,7 +74,7 @@ public struct WhatIf: Sendable {
     /// Changes a file; `-` is standard input.
     public init(path: String, lenient: Bool = false, changes: [Change]) throws {
         try self.init(
-            reader: try TraceReader(.open(path: path, lenient: lenient), lenient: lenient),
+            reader: try TraceReader(opening: path, lenient: lenient),
             name: path == "-" ? "standard input" : path,
             changes: changes)
     }
