@@ -25,8 +25,10 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
     case diverged = 17
     /// The command line is wrong.
     case usage = 64
-    /// A trace or document cannot be read.
+    /// What is in a trace or document makes no sense, or what was asked for is not in it.
     case data = 65
+    /// A file is not there or cannot be read.
+    case noInput = 66
     /// A bug in Godwit.
     case `internal` = 70
     /// What should be written cannot be, or not all of it.
@@ -48,7 +50,8 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
         case .ended: "the guest shut itself down on the way"
         case .diverged: "a driving replay went another way than its recording"
         case .usage: "usage"
-        case .data: "unreadable trace or document"
+        case .data: "a trace or document makes no sense, or what was asked for is not in it"
+        case .noInput: "a file is not there or cannot be read"
         case .internal: "internal error"
         case .output: "the output cannot be written, or not all of it"
         case .unavailable: "a monitor is busy or not there"

@@ -1,5 +1,4 @@
 public import ArgumentParser
-internal import Glibc
 import Replay
 import Trace
 
@@ -25,8 +24,9 @@ public struct ConvertCommand: ParsableCommand {
             Messages stay as they are spelt, but secrets in them are masked (--no-redact keeps them). `godwit replay`, \
             explain, diff and report read one such file directly, and call its records by its lines.
 
-            Exit codes: 0, or \(CommandOutcome.data.rawValue) if a file cannot be read or knows no such domain, \
-            \(CommandOutcome.output.rawValue) if a trace cannot be written.
+            Exit codes: 0, \(CommandOutcome.data.rawValue) if a file makes no sense or knows no such domain, \
+            \(CommandOutcome.noInput.rawValue) if one is not there, \(CommandOutcome.output.rawValue) if a trace cannot \
+            be written.
             """)
 
     @Option(name: .shortAndLong, help: ArgumentHelp("Where the trace goes; - is standard output.", valueName: "file"))
@@ -85,8 +85,7 @@ public struct ConvertCommand: ParsableCommand {
         do throws(TraceError) {
             conversion = try look()
         } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.data.exitCode
+            throw error.told()
         }
         conversion.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0.description))") }
         if list { return conversion.guests.forEach { Console.print(Self.line($0)) } }
@@ -105,14 +104,17 @@ public struct ConvertCommand: ParsableCommand {
             guests.forEach { Console.note(Self.line($0)) }
             throw CommandOutcome.data.exitCode
         }
-        do throws(TraceError) {
+        do {
             for (index, guest) in guests.enumerated() {
                 let path = output ?? "\(outputDirectory ?? ".")/\(Self.fileName(guest, index)).qmptrace"
-                let records = try write(guest, of: conversion, to: path)
+                let records = try OutputFile.make(path, isReplaced: force) { descriptor, name in
+                    try conversion.write(
+                        guest, to: descriptor, name: name, options: Conversion.Options(isRedacted: !noRedact))
+                }
                 Console.note("\(Console.safe(path)): \(records) records; \(Self.line(guest))")
             }
-        } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
+        } catch let problem as any CommandProblem {
+            Console.note(problem.note)
             throw CommandOutcome.output.exitCode
         }
     }
@@ -126,39 +128,6 @@ public struct ConvertCommand: ParsableCommand {
             throw TraceError(file: trace.name, message: "is a trace already, and need not be converted")
         }
         return try Conversion(inputs, lenient: lenient)
-    }
-
-    /// Writes beside the file first and puts it in its place then.
-    private func write(
-        _ guest: ImportedGuest, of conversion: Conversion, to path: String
-    ) throws(TraceError) -> Int {
-        let options = Conversion.Options(isRedacted: !noRedact)
-        if path == "-" {
-            return try conversion.write(guest, to: STDOUT_FILENO, name: "standard output", options: options)
-        }
-        func failure() -> TraceError { TraceError(file: path, message: String(cString: strerror(errno))) }
-        var status = stat()
-        let exists = stat(path, &status) == 0
-        // A pipe or a device cannot be replaced.
-        if exists, status.st_mode & S_IFMT != S_IFREG {
-            let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY)
-            guard descriptor >= 0 else { throw failure() }
-            defer { close(descriptor) }
-            return try conversion.write(guest, to: descriptor, name: path, options: options)
-        }
-        if exists, !force { throw TraceError(file: path, message: "exists; --force replaces it") }
-        let temporary = "\(path).\(getpid()).part"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0o600)
-        guard descriptor >= 0 else { throw failure() }
-        var isDone = false
-        defer {
-            close(descriptor)
-            if !isDone { unlink(temporary) }
-        }
-        let records = try conversion.write(guest, to: descriptor, name: path, options: options)
-        guard rename(temporary, path) == 0 else { throw failure() }
-        isDone = true
-        return records
     }
 
     /// A domain's name may hold anything; a file's must not lead elsewhere.

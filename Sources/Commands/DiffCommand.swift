@@ -18,7 +18,8 @@ public struct DiffCommand: ParsableCommand {
             the two QEMUs fall between each other.
 
             Exit codes, as of diff: 0 the same, \(CommandOutcome.differs.rawValue) they differ, \
-            \(CommandOutcome.data.rawValue) a trace cannot be read.
+            \(CommandOutcome.data.rawValue) a trace makes no sense or has no such attempt, \
+            \(CommandOutcome.noInput.rawValue) one is not there.
             """)
 
     @Option(name: .long, help: "Output: text, or json (one object).")
@@ -59,8 +60,7 @@ public struct DiffCommand: ParsableCommand {
                 left, right, lenient: lenient, kinds: Set(only.isEmpty ? EvidenceStep.Kind.allCases : only),
                 attempt: attempt)
         } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.data.exitCode
+            throw error.told()
         }
         diff.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0))") }
         Console.print(format == .json ? diff.json.text() : diff.text)

@@ -15,7 +15,8 @@ public struct ExplainCommand: ParsableCommand {
             `sed -n NUMBERp FILE` show them. Where the guest's pause and the whole time went is split into its parts. What \
             the recording does not tell is said, and what would tell. `-` reads standard input.
 
-            Exit codes: 0, or \(CommandOutcome.data.rawValue) if a trace cannot be read or has no such attempt.
+            Exit codes: 0, \(CommandOutcome.data.rawValue) if a trace makes no sense or has no such attempt, \
+            \(CommandOutcome.noInput.rawValue) if one is not there.
             """)
 
     @Option(name: .long, help: "Output: text (a page), or json (one object for each trace, with the same content).")
@@ -40,7 +41,7 @@ public struct ExplainCommand: ParsableCommand {
 
     /// Explains each file; one that cannot be read is told and does not stop the others.
     public func run() throws {
-        var isAllRead = true
+        var problems = FileProblems()
         for (index, file) in files.enumerated() {
             do throws(TraceError) {
                 var explanation = try Explanation(path: file, lenient: lenient)
@@ -56,10 +57,9 @@ public struct ExplainCommand: ParsableCommand {
                 case .text: Console.print((index == 0 ? "" : "\n") + explanation.text())
                 }
             } catch {
-                isAllRead = false
-                Console.note("godwit: \(Console.safe("\(error)"))")
+                problems.tell(error)
             }
         }
-        if !isAllRead { throw CommandOutcome.data.exitCode }
+        try problems.end()
     }
 }

@@ -14,7 +14,12 @@ public struct IndexCommand: ParsableCommand {
             not there. An index of a trace that has changed since is refused: `godwit index FILE` makes it anew. Records are \
             printed as they stand in the trace, with their line numbers.
 
-            Exit codes: 0, or \(CommandOutcome.data.rawValue) if the trace or its index cannot be read, or nothing was found.
+            What others recorded has to be made a trace first (`godwit convert`), and what is compressed to be decompressed: \
+            an index knows places in a file.
+
+            Exit codes: 0, \(CommandOutcome.data.rawValue) if the trace or its index makes no sense, or nothing was found, \
+            \(CommandOutcome.noInput.rawValue) if the trace is not there, \(CommandOutcome.output.rawValue) if its index \
+            cannot be written.
             """)
 
     @Option(name: .long, help: "The first record at or after this time, such as 12.5s.")
@@ -63,8 +68,7 @@ public struct IndexCommand: ParsableCommand {
                 guard try lookUp(in: index) > 0 else { throw TraceError(file: file, message: "nothing found") }
             }
         } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.data.exitCode
+            throw error.told()
         }
     }
 

@@ -14,7 +14,8 @@ public struct ReplayCommand: ParsableCommand {
             Reads traces of its own and of others. Phases that no controller recorded are inferred and marked so. \
             `-` reads standard input, a directory stands for all traces in it and below. What is compressed by gzip or zstd \
             is read as it is. Several traces are replayed at the same time and told in their order; one that cannot be \
-            read is named, the others are told all the same, and the exit code is \(CommandOutcome.data.rawValue).
+            read is named, the others are told all the same, and the exit code is \(CommandOutcome.data.rawValue), or \
+            \(CommandOutcome.noInput.rawValue) where it was only not there.
 
             With --drive nothing is told: what was said to Godwit in a trace of its own is said to it again, and what it \
             decides now is compared with what it did then. The first difference is shown, and the exit code is \
@@ -54,23 +55,25 @@ public struct ReplayCommand: ParsableCommand {
     /// Replays each file; one that cannot be read is told and does not stop the others.
     public func run() throws {
         var traces: [String] = []
-        var isAllRead = true
+        var problems = FileProblems()
         for name in files {
             switch ReplayFiles.expand(name) {
             case .success(let found): traces += found
-            case .failure(let problem):
-                isAllRead = false
-                Console.note("godwit: \(problem.message)")
+            case .failure(let problem): problems.tell(problem)
             }
         }
-        if !whatIf.changes.isEmpty { return try whatIf.run(traces, format: format, lenient: lenient) }
-        let outcome = drive ? drive(traces) : replay(traces)
-        if let outcome { throw outcome.exitCode }
-        if !isAllRead { throw CommandOutcome.data.exitCode }
+        if !whatIf.changes.isEmpty {
+            try whatIf.run(traces, format: format, lenient: lenient, &problems)
+        } else if drive {
+            try drive(traces, &problems)
+        } else {
+            replay(traces, &problems)
+        }
+        try problems.end()
     }
 
     /// Replays all traces, several at once.
-    private func replay(_ traces: [String]) -> CommandOutcome? {
+    private func replay(_ traces: [String], _ problems: inout FileProblems) {
         let threads = jobs ?? ThreadCrew.processors
         let isAlone = traces.count == 1
         let batch = ReplayBatch(count: traces.count) { piece in
@@ -79,18 +82,18 @@ public struct ReplayCommand: ParsableCommand {
             case .note(let text): Console.note(text)
             }
         }
-        let failures = Mutex(0)
+        let found = Mutex(problems)
         batch.run(threads: isAlone ? 1 : threads) { number, emit in
             do throws(TraceError) {
                 if format == .text, !isAlone { emit(.output("\(number == 0 ? "" : "\n")== \(traces[number])\n")) }
                 let warnings = try tell(traces[number], threads: isAlone ? threads : 1) { emit(.output($0)) }
-                for warning in warnings { emit(.note("godwit: warning: \(warning)")) }
+                for warning in warnings { emit(.note("godwit: warning: \(Console.safe(warning))")) }
             } catch {
-                failures.withLock { $0 += 1 }
-                emit(.note("godwit: \(error)"))
+                found.withLock { $0.add(error.outcome) }
+                emit(.note(error.note))
             }
         }
-        return failures.withLock { $0 } > 0 ? .data : nil
+        problems = found.withLock { $0 }
     }
 
     /// Tells of one trace what is asked for; returns what was left out while reading.
@@ -117,20 +120,19 @@ public struct ReplayCommand: ParsableCommand {
     }
 
     /// Drives each file. A difference counts for more than a file that cannot be read or driven.
-    private func drive(_ traces: [String]) -> CommandOutcome? {
-        var outcome: CommandOutcome?
+    private func drive(_ traces: [String], _ problems: inout FileProblems) throws {
+        var hasDiverged = false
         for file in traces {
             do {
                 let report = try DriveReport.drive(path: file, lenient: lenient)
                 Console.print(format == .json ? report.json.text() : Console.safe(report.text))
-                report.warnings.forEach { Console.note("godwit: warning: \($0)") }
-                if report.divergence != nil { outcome = .diverged }
-            } catch {
-                outcome = outcome ?? .data
-                Console.note("godwit: \(error)")
+                report.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0))") }
+                if report.divergence != nil { hasDiverged = true }
+            } catch let problem as any CommandProblem {
+                problems.tell(problem)
             }
         }
-        return outcome
+        if hasDiverged { throw CommandOutcome.diverged.exitCode }
     }
 
     /// Prints the story of a trace while it is being read.
@@ -139,6 +141,6 @@ public struct ReplayCommand: ParsableCommand {
         while let text = try run.next() {
             if !text.isEmpty { Console.print(text) }
         }
-        run.report.warnings.forEach { Console.note("godwit: warning: \($0)") }
+        run.report.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0))") }
     }
 }

@@ -41,15 +41,13 @@ public struct ReportCommand: ParsableCommand {
         do throws(TraceError) {
             for file in files { try report.add(path: file, lenient: lenient) }
         } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.data.exitCode
+            throw error.told()
         }
         report.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0))") }
-        do throws(OutputError) {
+        do {
             try OutputFile.write(report.html, to: output)
-        } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.output.exitCode
+        } catch let error as OutputError {
+            throw error.told()
         }
     }
 }

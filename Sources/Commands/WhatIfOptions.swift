@@ -71,18 +71,16 @@ struct WhatIfOptions: ParsableArguments {
     }
 
     /// Tells for each file what changes; one that cannot be read is told and does not stop the others.
-    func run(_ files: [String], format: OutputFormat, lenient: Bool) throws {
-        var isAllRead = true
+    func run(_ files: [String], format: OutputFormat, lenient: Bool, _ problems: inout FileProblems) throws {
         for (index, file) in files.enumerated() {
             do {
                 let whatIf = try WhatIf(path: file, lenient: lenient, changes: changes)
                 Console.print(format == .json ? whatIf.json.text() : (index == 0 ? "" : "\n") + whatIf.text)
-            } catch {
-                isAllRead = false
-                let place = error is ChangeError ? "\(file): " : ""
-                Console.note("godwit: \(Console.safe("\(place)\(error)"))")
+            } catch let error as ChangeError {
+                problems.tell(ChangeError("\(file): \(error)"))
+            } catch let problem as any CommandProblem {
+                problems.tell(problem)
             }
         }
-        if !isAllRead { throw CommandOutcome.data.exitCode }
     }
 }

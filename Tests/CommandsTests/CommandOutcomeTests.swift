@@ -8,7 +8,7 @@ import Testing
 struct CommandOutcomeTests {
     @Test("the codes are a promise")
     func codes() {
-        #expect(CommandOutcome.allCases.map(\.rawValue) == [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 70, 74, 75])
+        #expect(CommandOutcome.allCases.map(\.rawValue) == [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 66, 70, 74, 75])
     }
 
     @Test(

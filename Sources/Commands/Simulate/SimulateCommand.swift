@@ -26,7 +26,8 @@ public struct SimulateCommand: ParsableCommand {
             Nothing here touches a QEMU, and `godwit migrate` follows no policy yet.
 
             Exit codes: 0, \(CommandOutcome.usage.rawValue) for a wrong command line, \(CommandOutcome.data.rawValue) if a \
-            policy or a trace cannot be read, \(CommandOutcome.output.rawValue) if a drawing cannot be written.
+            policy or a trace makes no sense, \(CommandOutcome.noInput.rawValue) if one is not there, \
+            \(CommandOutcome.output.rawValue) if a drawing cannot be written.
             """)
 
     @Option(
@@ -90,8 +91,8 @@ public struct SimulateCommand: ParsableCommand {
         }
         if list { return try printList() }
         let policies = try readPolicies()
-        var isAllRead = true
-        let scenarios = files.isEmpty ? [model.scenario(policies)] : recorded(policies, &isAllRead)
+        var problems = FileProblems()
+        let scenarios = files.isEmpty ? [model.scenario(policies)] : recorded(policies, &problems)
         if !scenarios.isEmpty {
             let comparison = Comparison(scenarios: scenarios)
             if svg != "-" {
@@ -100,15 +101,14 @@ public struct SimulateCommand: ParsableCommand {
             }
             if let svg { try draw(comparison, svg) }
         }
-        if !isAllRead { throw CommandOutcome.data.exitCode }
+        try problems.end()
     }
 
     private func draw(_ comparison: Comparison, _ path: String) throws {
-        do throws(OutputError) {
+        do {
             try OutputFile.write(Array(comparison.svg.utf8), to: path)
-        } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.output.exitCode
+        } catch let error as OutputError {
+            throw error.told()
         }
     }
 
@@ -116,7 +116,7 @@ public struct SimulateCommand: ParsableCommand {
 
     private func printList() throws {
         let policies = try NamedPolicies.all.map { document in
-            try read { () throws(PolicyDocumentError) in try document.policy() }
+            try read { try document.policy() }
         }
         switch format {
         case .json:
@@ -133,66 +133,53 @@ public struct SimulateCommand: ParsableCommand {
 
     private func readPolicies() throws -> [ConvergencePolicy] {
         guard !policy.isEmpty else {
-            return try NamedPolicies.all.map { document in
-                try read { () throws(PolicyDocumentError) in try document.policy() }
-            }
+            return try NamedPolicies.all.map { document in try read { try document.policy() } }
         }
         return try policy.map { name in
-            try read { () throws(PolicyDocumentError) in
+            try read {
                 if !Self.isFile(name), let document = NamedPolicies.document(name) { return try document.policy() }
                 return try ConvergencePolicy(document: try PolicyFile.bytes(name), file: name)
             }
         }
     }
 
-    private func read(
-        _ policy: () throws(PolicyDocumentError) -> ConvergencePolicy
-    ) throws -> ConvergencePolicy {
-        do throws(PolicyDocumentError) {
+    private func read(_ policy: () throws -> ConvergencePolicy) throws -> ConvergencePolicy {
+        do {
             return try policy()
-        } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            throw CommandOutcome.data.exitCode
+        } catch let problem as any CommandProblem {
+            throw problem.told()
         }
     }
 
     // MARK: Traces
 
-    private func recorded(_ policies: [ConvergencePolicy], _ isAllRead: inout Bool) -> [Comparison.Scenario] {
+    private func recorded(_ policies: [ConvergencePolicy], _ problems: inout FileProblems) -> [Comparison.Scenario] {
         var scenarios: [Comparison.Scenario] = []
         for name in files {
             switch ReplayFiles.expand(name) {
-            case .failure(let problem):
-                isAllRead = false
-                Console.note("godwit: \(Console.safe(problem.message))")
+            case .failure(let problem): problems.tell(problem)
             case .success(let paths):
                 for path in paths {
-                    guard let found = scenariosOf(path, policies) else {
-                        isAllRead = false
-                        continue
+                    do throws(TraceError) {
+                        scenarios += try scenariosOf(path, policies)
+                    } catch {
+                        problems.tell(error)
                     }
-                    scenarios += found
                 }
             }
         }
         return scenarios
     }
 
-    /// What the attempts of a trace make of the policies; `nil` if it cannot be read.
-    private func scenariosOf(_ path: String, _ policies: [ConvergencePolicy]) -> [Comparison.Scenario]? {
-        let recording: RecordedCopying
-        do throws(TraceError) {
-            recording = try RecordedCopying(path: path, lenient: lenient)
-        } catch {
-            Console.note("godwit: \(Console.safe("\(error)"))")
-            return nil
-        }
+    /// What the attempts of a trace make of the policies.
+    private func scenariosOf(
+        _ path: String, _ policies: [ConvergencePolicy]
+    ) throws(TraceError) -> [Comparison.Scenario] {
+        let recording = try RecordedCopying(path: path, lenient: lenient)
         recording.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0))") }
         let attempts = recording.attempts.filter { attempt == nil || $0.number == attempt }
         if let attempt, attempts.isEmpty {
-            Console.note(
-                "godwit: \(Console.safe(path)): no attempt \(attempt), there are \(recording.attempts.count)")
-            return nil
+            throw TraceError(file: path, message: "no attempt \(attempt), there are \(recording.attempts.count)")
         }
         var scenarios: [Comparison.Scenario] = []
         for one in attempts {
