@@ -1,47 +1,6 @@
 public import JSONC
 import QMP
 
-/// What a fake does to the world.
-public enum FakeAction: Hashable, Sendable {
-    /// Bytes go to the client.
-    case write([UInt8])
-    /// The client's connection is closed.
-    case close
-    /// The process ends: its connection and its listening socket go.
-    case exit(Int)
-    /// A modelled migration stream is opened to a URI.
-    case connectStream(String)
-    /// Something goes over the modelled stream.
-    case stream(FakeStreamMessage)
-    /// A replayed side has come so far in its commands.
-    case progressed(Int)
-    /// A recorded side meets the other one at an address, where it listens or connects.
-    case meet(String, isListening: Bool)
-}
-
-/// What goes over a modelled migration stream; opaque.
-public struct FakeStreamMessage: Hashable, Sendable {
-    let signal: StreamSignal
-}
-
-/// What happened at a fake, in order.
-public enum FakeNote: Hashable, Sendable {
-    /// A client connected: the number of the connection.
-    case connected(Int)
-    /// The connection ended, from whichever side.
-    case disconnected
-    /// A command arrived, whether or not it took effect.
-    case command(FakeCommand)
-    /// A command took effect.
-    case executed(FakeCommand)
-    /// An event happened; `status` is the member of its data. Faults may have kept it from the client.
-    case event(String, status: String?)
-    /// The run state changed.
-    case runState(String)
-    /// The process ended.
-    case exited(Int)
-}
-
 /// A QEMU that does what a real one will not do on demand: a monitor in front of a rule-based model or of a recording, with faults between it
 /// and its client. Pure: bytes and times go in, actions come out.
 public struct FakeQEMU: Sendable {
@@ -50,25 +9,11 @@ public struct FakeQEMU: Sendable {
         case replay(any RecordedQEMU)
     }
 
-    /// A message on its way to the client.
-    private struct Outgoing {
-        enum Kind: Hashable {
-            case greeting
-            case event(String, status: String?)
-            case reply(String)
-            case other
-        }
-
-        var kind: Kind
-        var message: JSONValue
-        /// The line it was recorded in; 0: none.
-        var record = 0
-
-        var bytes: [UInt8] { message.serialized() + [0x0D, 0x0A] }
-    }
-
     /// What goes wrong. May be changed at any time.
-    public var faults: [Fault]
+    public var faults: [Fault] {
+        get { desk.faults }
+        set { desk.faults = newValue }
+    }
     /// What happened.
     public private(set) var notes: [FakeNote] = []
     /// Whether a client is connected.
@@ -79,15 +24,13 @@ public struct FakeQEMU: Sendable {
     public private(set) var exitCode: Int?
 
     private var backend: Backend
+    private var desk: FaultDesk
     private var framer = QMPFramer()
     private var connections = 0
     private var isNegotiated = false
     private var hasOutOfBand = false
     private var offersOutOfBand = false
     private var isMuted = false
-    private var counts: [String: Int] = [:]
-    /// Faults that happen once and did.
-    private var spent: Set<Fault> = []
     private var heldForCommand: [[UInt8]] = []
     private var heldForEvent: [[UInt8]] = []
     private var swapped: [UInt8]?
@@ -101,20 +44,20 @@ public struct FakeQEMU: Sendable {
     /// A modelled QEMU.
     public init(_ options: FakeOptions, faults: [Fault] = []) {
         backend = .model(FakeModel(options))
-        self.faults = faults
+        desk = FaultDesk(faults)
         lastRunState = model?.runState
     }
 
     /// A recorded QEMU.
     public init(replaying replay: TraceReplay, faults: [Fault] = []) {
         backend = .replay(replay)
-        self.faults = faults
+        desk = FaultDesk(faults)
     }
 
     /// A recorded QEMU that goes on by itself.
     public init(serving side: ServedSide, faults: [Fault] = []) {
         backend = .replay(side)
-        self.faults = faults
+        desk = FaultDesk(faults)
     }
 
     /// The model, if it is one.
@@ -305,7 +248,7 @@ public struct FakeQEMU: Sendable {
 
     private mutating func greetClient() {
         for case .beforeGreeting(connections, let message) in faults {
-            write(Outgoing(kind: .other, message: message).bytes)
+            write(FakeMessage(kind: .other, message: message).bytes)
         }
         for case .noGreeting(let number) in faults where number == nil || number == connections {
             isMuted = true
@@ -314,7 +257,7 @@ public struct FakeQEMU: Sendable {
         switch backend {
         case .model(let model):
             offersOutOfBand = model.options.offersOutOfBand
-            say(Outgoing(kind: .greeting, message: greeting))
+            say(FakeMessage(kind: .greeting, message: greeting))
         case .replay: withReplay { [now] in $0.connected(at: now) }
         }
     }
@@ -360,11 +303,7 @@ public struct FakeQEMU: Sendable {
         let held = heldForCommand
         heldForCommand = []
         for bytes in held { write(bytes) }
-        count(["c:" + command.name, "c:*"])
-        for fault in matching({ point in
-            guard case .command(let name, _) = point else { return nil }
-            return name == command.name || name == "*" ? "c:" + name : nil
-        }) {
+        for fault in desk.take(command) {
             switch fault {
             case .refuse(_, let errorClass, let desc):
                 return reply(to: command, .failure(errorClass: errorClass, desc: desc))
@@ -444,12 +383,12 @@ public struct FakeQEMU: Sendable {
             case .greet(let message, let record):
                 isNegotiated = !replay.negotiates
                 offersOutOfBand = message["QMP"]?["capabilities"]?.array?.contains("oob") ?? false
-                say(Outgoing(kind: .greeting, message: message, record: record))
+                say(FakeMessage(kind: .greeting, message: message, record: record))
             case .reply(let command, let message, let record):
                 var object = message.object ?? [:]
                 // Where the recording has no id, QEMU gave none, or the client had none.
                 if object["id"] != nil || command.id != nil { object["id"] = command.id }
-                say(Outgoing(kind: .reply(command.name), message: .object(object), record: record))
+                say(FakeMessage(kind: .reply(command.name), message: .object(object), record: record))
             case .answer(let command, let answer): reply(to: command, answer)
             case .say(let message, let record): sayEvent(message, record: record)
             case .meets(let uri, let isListening): actions.append(.meet(uri, isListening: isListening))
@@ -468,94 +407,39 @@ public struct FakeQEMU: Sendable {
     // MARK: Saying, with faults
 
     private mutating func reply(to command: FakeCommand, _ answer: FakeAnswer) {
-        var message: JSONObject
-        switch answer {
-        case .success(let value): message = ["return": value]
-        case .failure(let errorClass, let desc):
-            message = ["error": ["class": .string(errorClass), "desc": .string(desc)]]
-        }
-        if let id = command.id { message["id"] = id }
-        say(Outgoing(kind: .reply(command.name), message: .object(message)))
+        say(.reply(to: command, answer))
     }
 
-    private mutating func sayError(_ id: JSONValue?, _ desc: String) {
-        var message: JSONObject = ["error": ["class": "GenericError", "desc": .string(desc)]]
-        if let id { message["id"] = id }
-        say(Outgoing(kind: .other, message: .object(message)))
-    }
+    private mutating func sayError(_ id: JSONValue?, _ desc: String) { say(.error(id, desc)) }
 
     private mutating func sayEvent(_ message: JSONValue, record: Int = 0) {
         let name = message["event"]?.string ?? ""
         let status = message["data"]?["status"]?.string
         notes.append(.event(name, status: status))
-        say(Outgoing(kind: .event(name, status: status), message: message, record: record))
+        say(FakeMessage(kind: .event(name, status: status), message: message, record: record))
     }
 
-    private mutating func count(_ keys: [String]) {
-        for key in keys { counts[key, default: 0] += 1 }
-    }
-
-    private func matching(_ key: (FaultPoint) -> String?) -> [Fault] {
-        faults.filter { fault in
-            guard let point = fault.point, let key = key(point) else { return false }
-            return point.number.map { $0 == counts[key] } ?? true
-        }
-    }
-
-    private mutating func faults(at kind: Outgoing.Kind) -> [Fault] {
-        switch kind {
-        case .greeting:
-            count(["g"])
-            return matching { if case .greeting = $0 { "g" } else { nil } }
-        case .event(let name, let status):
-            count(["e:" + name])
-            if let status { count(["e:\(name):\(status)"]) }
-            return matching { point in
-                guard case .event(name, let wanted, _) = point else { return nil }
-                guard let wanted else { return "e:" + name }
-                return wanted == status ? "e:\(name):\(wanted)" : nil
-            }
-        case .reply(let name):
-            count(["r:" + name])
-            return matching { if case .reply(name, _) = $0 { "r:" + name } else { nil } }
-        case .other:
-            return []
-        }
-    }
-
-    private mutating func faults(atRecord line: Int) -> [Fault] {
-        guard line > 0 else { return [] }
-        return faults.filter { fault in
-            if case .fromRecord(let first)? = fault.point { return line >= first && spent.insert(fault).inserted }
-            return fault.point == .record(line)
-        }
-    }
-
-    private mutating func say(_ outgoing: Outgoing) {
-        var outgoing = outgoing
+    private mutating func say(_ original: FakeMessage) {
+        var message = original
         var copies = 1
         var delay: Fault.Delay?
         var isSwapped = false
-        for fault in faults(at: outgoing.kind) + faults(atRecord: outgoing.record) {
+        for fault in desk.take(message) {
             switch fault {
             case .drop, .ignore: copies = 0
             case .duplicate: copies += 1
             case .delay(_, let until): delay = until
             case .swap: isSwapped = true
-            case .rename(_, let word): outgoing.message = Self.renamed(outgoing.message, to: word)
-            case .wrongID: outgoing.message = Self.withID(outgoing.message, ["wrong": true])
-            case .missingID: outgoing.message = Self.withID(outgoing.message, nil)
-            case .answerWithError(_, let errorClass, let desc):
-                var message: JSONObject = ["error": ["class": .string(errorClass), "desc": .string(desc)]]
-                if let id = outgoing.message["id"] { message["id"] = id }
-                outgoing.message = .object(message)
+            case .rename(_, let word): message.rename(to: word)
+            case .wrongID: message.setID(["wrong": true])
+            case .missingID: message.setID(nil)
+            case .answerWithError(_, let errorClass, let desc): message.fail(errorClass, desc)
             default: guard applyAnywhere(fault) else { return }
             }
         }
-        let isEvent = if case .event = outgoing.kind { true } else { false }
         // QEMU tells events to those only who have negotiated.
-        guard isConnected, !isEvent || isNegotiated else { return }
-        let bytes = outgoing.bytes
+        guard isConnected, !message.isEvent || isNegotiated else { return }
+        let bytes = message.bytes
         for _ in 0..<copies {
             switch delay {
             case .nextCommand?: heldForCommand.append(bytes)
@@ -571,7 +455,7 @@ public struct FakeQEMU: Sendable {
             swapped = nil
             write(late)
         }
-        if isEvent {
+        if message.isEvent {
             let held = heldForEvent
             heldForEvent = []
             for bytes in held { write(bytes) }
@@ -582,8 +466,8 @@ public struct FakeQEMU: Sendable {
     private mutating func applyAnywhere(_ fault: Fault) -> Bool {
         switch fault {
         case .noise(_, let noise): write(noise.bytes)
-        case .say(_, let message): write(Outgoing(kind: .other, message: message).bytes)
-        case .greetAgain: write(Outgoing(kind: .other, message: greeting).bytes)
+        case .say(_, let message): write(FakeMessage(kind: .other, message: message).bytes)
+        case .greetAgain: write(FakeMessage(kind: .other, message: greeting).bytes)
         case .mute: isMuted = true
         case .freeze:
             isFrozen = true
@@ -608,22 +492,5 @@ public struct FakeQEMU: Sendable {
     private mutating func write(_ bytes: [UInt8]) {
         guard isConnected, !isMuted else { return }
         actions.append(.write(bytes))
-    }
-
-    private static func renamed(_ message: JSONValue, to word: String) -> JSONValue {
-        guard var object = message.object else { return message }
-        if var data = object["data"]?.object, data["status"] != nil {
-            data["status"] = .string(word)
-            object["data"] = .object(data)
-        } else {
-            object["event"] = .string(word)
-        }
-        return .object(object)
-    }
-
-    private static func withID(_ message: JSONValue, _ id: JSONValue?) -> JSONValue {
-        guard var object = message.object else { return message }
-        object["id"] = id
-        return .object(object)
     }
 }

@@ -25,16 +25,6 @@ public struct ReplayOptions: Hashable, Sendable {
 
 /// One side of a recording as a script: says what was recorded, at its place among the commands that arrive. Pure: time is handed in.
 public struct TraceReplay: RecordedQEMU {
-    enum Step: Hashable, Sendable {
-        case greeting(JSONValue)
-        case command(Int)
-        case reply(Int, JSONValue)
-        case say(JSONValue)
-        case raw([UInt8])
-        case lost
-        case ended(Int)
-    }
-
     typealias Output = RecordedOutput
 
     private struct Entry: Sendable {
@@ -42,7 +32,7 @@ public struct TraceReplay: RecordedQEMU {
         /// Milestones of the other side recorded before; its queries and settings change nothing here.
         var gate: Int
         var line: Int
-        var step: Step
+        var step: RecordedStep
     }
 
     /// Commands that move a migration: a client that sends another command is not supposed to have left them out.
@@ -113,7 +103,7 @@ public struct TraceReplay: RecordedQEMU {
 
     private mutating func step(
         for member: TraceMember, pending: inout [(index: Int, id: JSONValue?)]
-    ) -> Step? {
+    ) -> RecordedStep? {
         switch member {
         case .recv(let message):
             if message["QMP"] != nil {
@@ -129,12 +119,7 @@ public struct TraceReplay: RecordedQEMU {
             recordedCommands.append(command)
             pending.append((index, command.id))
             return .command(index)
-        case .raw(let bytes): return .raw(bytes)
-        case .monitor("lost"): return .lost
-        case .process(.exited(let code)): return .ended(code)
-        case .process(.signalled(let signal)): return .ended(-Swift.max(-255, Swift.min(255, signal)))
-        case .process(.unknown): return .ended(0)
-        default: return nil
+        default: return RecordedStep(member)
         }
     }
 
@@ -195,10 +180,7 @@ public struct TraceReplay: RecordedQEMU {
 
     // MARK: Details
 
-    private var isAtGreeting: Bool {
-        guard cursor < entries.count, case .greeting = entries[cursor].step else { return false }
-        return true
-    }
+    private var isAtGreeting: Bool { cursor < entries.count && entries[cursor].step.isGreeting }
 
     private func due(_ entry: Entry) -> Int64? {
         guard options.timeScale > 0, let lastRecordedTime else { return nil }
@@ -206,7 +188,7 @@ public struct TraceReplay: RecordedQEMU {
         return lastTime + (gap < 3.6e9 ? Int64(gap) : 3_600_000_000)
     }
 
-    private mutating func emit(_ step: Step, record: Int, into output: inout [Output]) -> Bool {
+    private mutating func emit(_ step: RecordedStep, record: Int, into output: inout [Output]) -> Bool {
         switch step {
         case .command: break
         case .greeting(let message):
@@ -223,7 +205,7 @@ public struct TraceReplay: RecordedQEMU {
             if isConnected { output.append(.close) }
             isConnected = false
         case .ended(let code):
-            let returns = entries[cursor...].contains { if case .greeting = $0.step { true } else { false } }
+            let returns = entries[cursor...].contains(where: \.step.isGreeting)
             output.append(returns ? .close : .exit(code))
             isConnected = false
         }
