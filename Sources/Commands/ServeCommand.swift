@@ -2,6 +2,7 @@ public import ArgumentParser
 internal import Glibc
 import QMP
 import QMPTransport
+import Replay
 import Synchronization
 import Trace
 import TraceServer
@@ -29,11 +30,14 @@ public struct ServeCommand: AsyncParsableCommand {
               --fault drop:MIGRATION/completed --fault delay:RESUME:200ms --fault close:@120
 
             It ends as the recorded QEMU did, with its exit code, or by Ctrl-C. Other exit codes: \
-            \(CommandOutcome.usage.rawValue) usage, \(CommandOutcome.data.rawValue) unreadable trace, \
+            \(CommandOutcome.usage.rawValue) usage, \(CommandOutcome.data.rawValue) a recording that makes no sense or has \
+            nothing of that side, \(CommandOutcome.noInput.rawValue) none is there, \
             \(CommandOutcome.unavailable.rawValue) no socket to listen on.
             """)
 
-    @Argument(help: ArgumentHelp("The recording.", valueName: "trace"))
+    @Argument(
+        help: ArgumentHelp(
+            "The recording, of any format that `godwit convert` knows; - is standard input.", valueName: "trace"))
     var trace: String
 
     @Option(name: .long, help: "Which QEMU of the recording: source or destination.")
@@ -75,6 +79,23 @@ public struct ServeCommand: AsyncParsableCommand {
         }
     }
 
+    /// The recorded QEMUs.
+    private func read(_ options: ServeOptions) throws(TraceError) -> [FakeQEMU] {
+        var reader = try TraceReader(opening: trace)
+        var records: [TraceRecord] = []
+        while let record = try reader.next() { records.append(record) }
+        reader.warnings.forEach { Console.note("godwit: warning: \(Console.safe($0.description))") }
+        var fakes: [FakeQEMU] = []
+        for side in side {
+            let recorded = try ServedSide(records, of: trace, side: side, options: options)
+            if !recorded.hasOwnGreeting, !quiet {
+                Console.note("\(trace) has no greeting of the \(side.rawValue): it is greeted as its messages allow")
+            }
+            fakes.append(FakeQEMU(serving: recorded, faults: fault.map(\.fault)))
+        }
+        return fakes
+    }
+
     /// Serves until the recorded QEMUs have ended or somebody interrupts.
     public func run() async throws {
         signal(SIGPIPE, SIG_IGN)
@@ -85,18 +106,14 @@ public struct ServeCommand: AsyncParsableCommand {
         options.isCoupled = !alone
         let fakes: [FakeQEMU]
         do throws(TraceError) {
-            var served: [FakeQEMU] = []
-            for side in side {
-                let recorded = try ServedSide(path: trace, side: side, options: options)
-                served.append(FakeQEMU(serving: recorded, faults: fault.map(\.fault)))
-            }
-            fakes = served
+            fakes = try read(options)
         } catch {
-            Console.note("godwit: \(error)")
-            throw CommandOutcome.data.exitCode
+            throw error.told()
         }
-        let coupling = ServeCoupling { Console.note("godwit: \($0)") }
-        let play = Play(sides: side, paths: listen.map { (try? QMPAddress(parsing: $0))?.path ?? $0 }, isQuiet: quiet)
+        let coupling = ServeCoupling { Console.note("godwit: \(Console.safe($0))") }
+        let play = Play(
+            sides: side, paths: listen.map { (try? QMPAddress(parsing: $0))?.path ?? $0 }, coupling: coupling,
+            isQuiet: quiet)
         let isPair = fakes.count > 1
         let server: FakeQEMUServer
         do throws(FakeServerError) {
@@ -104,7 +121,7 @@ public struct ServeCommand: AsyncParsableCommand {
                 FakeNetwork(fakes), paths: play.paths,
                 watch: { if !isPair { coupling.noticed($0) } }, ended: { play.ended($0, $1) })
         } catch {
-            Console.note("godwit: \(error)")
+            Console.note("godwit: \(Console.safe("\(error)"))")
             throw CommandOutcome.unavailable.exitCode
         }
         if !isPair { coupling.attach(server) }
@@ -115,6 +132,7 @@ public struct ServeCommand: AsyncParsableCommand {
         }
         for await _ in signals { break }
         server.close()
+        coupling.close()
         for fake in fakes.indices { play.tell(fake, server.fake(fake)) }
     }
 }
@@ -123,12 +141,14 @@ public struct ServeCommand: AsyncParsableCommand {
 private final class Play: Sendable {
     let sides: [TraceSide]
     let paths: [String]
+    let coupling: ServeCoupling
     let isQuiet: Bool
     private let left: Mutex<Int>
 
-    init(sides: [TraceSide], paths: [String], isQuiet: Bool) {
+    init(sides: [TraceSide], paths: [String], coupling: ServeCoupling, isQuiet: Bool) {
         self.sides = sides
         self.paths = paths
+        self.coupling = coupling
         self.isQuiet = isQuiet
         left = Mutex(sides.count)
     }
@@ -142,6 +162,7 @@ private final class Play: Sendable {
         }
         guard isLast else { return }
         for path in paths { unlink(path) }
+        coupling.close()
         let code = fake.exitCode ?? 0
         // One that a signal ended is told from one that exited as a shell does it.
         _exit(Int32(clamping: code < 0 ? 128 - code : code))
@@ -151,7 +172,7 @@ private final class Play: Sendable {
     func tell(_ number: Int, _ fake: FakeQEMU) {
         guard let served = fake.served, !served.unmatched.isEmpty, !isQuiet else { return }
         let names = Set(served.unmatched.map(\.name)).sorted().joined(separator: ", ")
-        Console.note("\(sides[number].rawValue): not in the recording, or not at that place: \(names)")
+        Console.note("\(sides[number].rawValue): not in the recording, or not at that place: \(Console.safe(names))")
     }
 }
 

@@ -48,10 +48,15 @@ private let trace = """
 
     """
 
-private func side(_ side: TraceSide, _ change: (inout ServeOptions) -> Void = { _ in }) throws -> ServedSide {
-    var reader = try TraceReader(bytes: Array(trace.utf8), name: "test")
+private func records(_ text: String = trace) throws -> [TraceRecord] {
+    var reader = try TraceReader(bytes: Array(text.utf8), name: "test")
     var records: [TraceRecord] = []
     while let record = try reader.next() { records.append(record) }
+    return records
+}
+
+private func side(_ side: TraceSide, _ change: (inout ServeOptions) -> Void = { _ in }) throws -> ServedSide {
+    let records = try records()
     var options = ServeOptions()
     change(&options)
     return ServedSide(records, side: side, options: options)
@@ -160,7 +165,6 @@ extension Talk {
 
     @Test func whatWasNotRecordedLenient() throws {
         var talk = Talk(try side(.source))
-        #expect(talk.asks("migrate-set-parameters", ["max-bandwidth": 1]) == [:])
         #expect(talk.asks("query-block")?["desc"] == "query-block: not in the recording")
         #expect(talk.asks("query-commands")?.array?.contains(["name": "yank"]) == true)
         #expect(talk.asks("query-version")?["qemu"]?["minor"] == 2)
@@ -174,6 +178,134 @@ extension Talk {
         #expect(talk.asks("query-status") == ["status": "paused", "running": false])
         #expect(talk.asks("quit") == [:])
         #expect(talk.ends[0] == .exit(0))
+    }
+
+    /// What was set is shown, also where nobody set it when it was recorded.
+    @Test(arguments: [false, true]) func settingsAreShown(_ isQueryRecorded: Bool) throws {
+        let query = """
+            {"t":0.28,"side":"source","send":{"execute":"query-migrate-parameters","id":51}}
+            {"t":0.28,"side":"source","recv":{"return":{"max-bandwidth":9,"tls-creds":"x","xbzrle-cache-size":5},"id":51}}
+            {"t":0.28,"side":"source","send":{"execute":"query-migrate-capabilities","id":52}}
+            {"t":0.28,"side":"source","recv":{"return":[{"state":false,"capability":"events"},{"state":true,"capability":"x"}],"id":52}}
+            {"t":0.28,"side":"source","send":{"execute":"migrate-set-capabilities","arguments":{"capabilities":[]},"id":53}}
+            {"t":0.28,"side":"source","recv":{"error":{"class":"GenericError","desc":"no"},"id":53}}
+
+            """
+        var lines = trace.split(separator: "\n", omittingEmptySubsequences: false)
+        if isQueryRecorded { lines.insert(Substring(query.dropLast()), at: 13) }
+        var talk = Talk(
+            ServedSide(try records(lines.joined(separator: "\n")), side: .source))
+        func capability(_ name: String, _ state: Bool) -> JSONValue {
+            ["capability": .string(name), "state": .bool(state)]
+        }
+        if isQueryRecorded {
+            #expect(talk.asks("query-migrate-parameters")?["max-bandwidth"] == 9)
+            // What was refused is not set.
+            #expect(talk.asks("migrate-set-capabilities", ["capabilities": [capability("y", true)]])?["desc"] == "no")
+        } else {
+            #expect(talk.asks("query-migrate-parameters")?["class"] == "GenericError")
+            #expect(talk.asks("query-migrate-capabilities")?["class"] == "GenericError")
+            #expect(
+                talk.asks(
+                    "migrate-set-capabilities", ["capabilities": [capability("events", true), capability("y", false)]])
+                    == [:])
+        }
+        #expect(talk.asks("migrate-set-parameters", ["max-bandwidth": 1]) == [:])
+        #expect(talk.asks("migrate-set-parameters", ["max-bandwidth": 2, "tls-creds": .null]) == [:])
+        #expect(
+            talk.asks("query-migrate-parameters")
+                == (isQueryRecorded
+                    ? ["max-bandwidth": 2, "tls-creds": "", "xbzrle-cache-size": 5]
+                    : ["max-bandwidth": 2, "tls-creds": ""]))
+        #expect(
+            talk.asks("query-migrate-capabilities")
+                == (isQueryRecorded
+                    ? [capability("events", false), capability("x", true)]
+                    : [capability("events", true), capability("y", false)]))
+    }
+
+    /// A log that begins in the middle, of a QEMU that answered query-version.
+    @Test func aQEMUWithoutAGreetingIsGreetedAsItsMessagesAllow() throws {
+        let records = try records(
+            """
+            {"qmptrace":1}
+            {"t":0.1,"side":"source","send":{"execute":"query-version","id":1}}
+            {"t":0.1,"side":"source","recv":{"return":{"qemu":{"micro":2,"minor":1,"major":9},"package":"p"},"id":1}}
+            {"t":0.2,"side":"source","send":{"exec-oob":"query-yank","id":2}}
+            {"t":0.3,"side":"source","recv":{"event":"STOP"}}
+
+            """)
+        let served = try ServedSide(records, of: "test", side: .source)
+        #expect(!served.hasOwnGreeting)
+        var talk = Talk([FakeQEMU(serving: served)])
+        talk.connect(0)
+        #expect(talk.messages(0).first?["QMP"]?["version"]?["qemu"] == ["micro": 2, "minor": 1, "major": 9])
+        #expect(talk.messages(0).first?["QMP"]?["capabilities"] == ["oob"])
+        talk.say(0, "qmp_capabilities")
+        talk.run(milliseconds: 1000)
+        #expect(talk.words(0) == ["STOP"])
+        #expect(try side(.source).hasOwnGreeting)
+    }
+
+    /// `record` without `--side` writes none down.
+    @Test func theOnlyQEMUIsWhicheverSideIsAskedFor() throws {
+        let text = trace.split(separator: "\n").filter { !$0.contains("destination") }.joined(separator: "\n")
+        let sideless = text.replacing(#""side":"source","#, with: "") + "\n"
+        for side in TraceSide.allCases {
+            var talk = Talk(try ServedSide(try records(sideless), of: "test", side: side))
+            #expect(talk.asks("query-status")?["status"] == "running")
+        }
+        let one = #expect(throws: TraceError.self) {
+            try ServedSide(try records(text + "\n"), of: "test", side: .destination)
+        }
+        #expect(one?.message == "nothing of a destination is in it, only of a source")
+        let several = sideless.replacing(#""t":1.0,"#, with: #""t":1.0,"qemu":"a","#)
+            .replacing(#""t":2.0,"#, with: #""t":2.0,"qemu":"b","#)
+        let two = #expect(throws: TraceError.self) { try ServedSide(try records(several), of: "test", side: .source) }
+        #expect(two?.message.contains("2 QEMUs are in it (a, b)") ?? false)
+        let none = #expect(throws: TraceError.self) {
+            try ServedSide(try records("{\"qmptrace\":1}\n"), of: "test", side: .source)
+        }
+        #expect(none?.message == "no QMP message is in it")
+    }
+
+    /// Wherever a migration goes, a side that waits for the other one says where it is to be met: nothing waits for ever.
+    @Test func meetsTheOtherSideAtTheAddressOfTheMigration() throws {
+        func meetings(
+            _ fake: TraceSide, _ command: String, _ arguments: JSONObject, isCoupled: Bool = true
+        ) throws -> [FakeAction] {
+            var network = FakeNetwork([FakeQEMU(serving: try side(fake) { $0.isCoupled = isCoupled })])
+            var effects = network.connected(0, at: 0)
+            for message in [
+                ["execute": "qmp_capabilities"], ["execute": .string(command), "arguments": .object(arguments)],
+            ]
+                as [JSONValue]
+            {
+                effects += network.received(message.serialized(), by: 0, at: 1)
+            }
+            return effects.map(\.action).filter { if case .meet = $0 { true } else { false } }
+        }
+        let channel: (JSONValue) -> JSONObject = { ["channels": [["channel-type": "main", "addr": $0]]] }
+        #expect(try meetings(.source, "migrate", ["uri": "unix:/m"]) == [.meet("unix:/m", isListening: false)])
+        #expect(
+            try meetings(.source, "migrate", channel(["transport": "socket", "type": "unix", "path": "/m"]))
+                == [.meet("unix:/m", isListening: false)])
+        #expect(
+            try meetings(
+                .destination, "migrate-incoming",
+                channel(["transport": "socket", "type": "inet", "host": "h", "port": "1"]))
+                == [.meet("inet:h", isListening: true)])
+        #expect(try meetings(.source, "migrate", [:]).count == 1)
+        #expect(try meetings(.source, "migrate", ["uri": "unix:/m"], isCoupled: false).isEmpty)
+        // A destination that was started with its address.
+        var options = ServeOptions()
+        options.isCoupled = true
+        let started = try records().filter { record in
+            if case .send(let message) = record.member { return message["execute"] != "migrate-incoming" }
+            return true
+        }
+        var network = FakeNetwork([FakeQEMU(serving: ServedSide(started, side: .destination, options: options))])
+        #expect(network.connected(0, at: 0).contains { $0.action == .meet("unix:/m", isListening: true) })
     }
 
     @Test func whatWasNotRecordedStrict() throws {
@@ -217,16 +349,13 @@ extension Talk {
     }
 
     @Test func saysNothingOfItselfBeforeTheNegotiation() throws {
-        var records: [TraceRecord] = []
-        var reader = try TraceReader(
-            bytes: Array(
-                """
-                {"qmptrace":1}
-                {"t":0.0,"side":"source","recv":{"QMP":{"version":{},"capabilities":[]}}}
-                {"t":0.5,"side":"source","recv":{"event":"RTC_CHANGE"}}
+        let records = try records(
+            """
+            {"qmptrace":1}
+            {"t":0.0,"side":"source","recv":{"QMP":{"version":{},"capabilities":[]}}}
+            {"t":0.5,"side":"source","recv":{"event":"RTC_CHANGE"}}
 
-                """.utf8), name: "test")
-        while let record = try reader.next() { records.append(record) }
+            """)
         var options = ServeOptions()
         options.speed = 0
         var talk = Talk([FakeQEMU(serving: ServedSide(records, side: .source, options: options))])

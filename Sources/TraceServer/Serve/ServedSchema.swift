@@ -1,4 +1,5 @@
 import JSONC
+import Trace
 
 /// What a recording shows of the commands its QEMU knows, for clients that ask for what was not recorded.
 struct ServedSchema: Sendable {
@@ -22,6 +23,23 @@ struct ServedSchema: Sendable {
         let numbers = found["version"]?["qemu"]
         version =
             Int(clamping: numbers?["major"]?.int64 ?? 0) &* 1000 &+ Int(clamping: numbers?["minor"]?.int64 ?? 0)
+    }
+
+    /// The greeting of a QEMU whose recording began later, as far as its messages tell it.
+    static func greeting(of records: [TraceRecord]) -> JSONValue {
+        var version: JSONValue = ["qemu": ["micro": 0, "minor": 0, "major": 0], "package": ""]
+        var hasOutOfBand = false
+        for record in records {
+            switch record.member {
+            case .recv(let message):
+                // Only query-version returns this.
+                if let found = message["return"], found["qemu"]?["major"]?.int64 != nil { version = found }
+            case .send(let message):
+                if message["exec-oob"] != nil { hasOutOfBand = true }
+            default: break
+            }
+        }
+        return ["QMP": ["version": version, "capabilities": hasOutOfBand ? ["oob"] : []]]
     }
 
     /// The value that a query about QEMU itself returns; nil if nothing is known.

@@ -21,21 +21,11 @@ public struct ServeOptions: Hashable, Sendable {
 public struct ServedSide: RecordedQEMU {
     /// What was recorded of this side, in order. Queries and settings are not among it: see `ServedAnswers`.
     struct Entry: Sendable {
-        enum Step: Hashable, Sendable {
-            case greeting(JSONValue)
-            case command(Int)
-            case reply(Int, JSONValue)
-            case say(JSONValue)
-            case raw([UInt8])
-            case lost
-            case ended(Int)
-        }
-
         var microseconds: Int64
         var line: Int
         /// How many of the other side's moves and events were recorded before.
         var gate: Int
-        var step: Step
+        var step: RecordedStep
     }
 
     /// A command that moves a migration.
@@ -74,6 +64,9 @@ public struct ServedSide: RecordedQEMU {
     private var otherProgress = 0
     private var answers = ServedAnswers()
     private var schema = ServedSchema()
+    private var settings = ServedSettings()
+    /// Whether it greets as the recorded one did; false: the recording began later.
+    public private(set) var hasOwnGreeting = true
     private var matches: [Int: FakeCommand] = [:]
     private var skipped: Set<Int> = []
     /// The moves that were answered.
@@ -84,14 +77,23 @@ public struct ServedSide: RecordedQEMU {
     private var delayed: [(at: Int64, output: RecordedOutput)] = []
     private var lastInBand: Int64 = 0
     private var lastGreeting: JSONValue?
+    /// Where it listens for the other side before anybody says so.
+    private var standingAddress: String?
     private var isConnected = false
     private var isGreeted = false
     private var isOpen = false
 
     /// The side of these records.
-    public init(_ records: [TraceRecord], side: TraceSide, options: ServeOptions = ServeOptions()) {
+    init(_ records: [TraceRecord], side: TraceSide, options: ServeOptions = ServeOptions()) {
         self.options = options
         var pending: [(id: JSONValue?, move: Int?, answer: Int?)] = []
+        let own = records.filter { $0.side == side }
+        if let first = own.first, !own.contains(where: Self.isGreeting) {
+            let greeting = ServedSchema.greeting(of: own)
+            schema.saw(greeting)
+            entries.append(Entry(microseconds: first.microseconds, line: 0, gate: 0, step: .greeting(greeting)))
+            hasOwnGreeting = false
+        }
         for record in records {
             guard record.side == side else {
                 if Self.isStep(record) { otherSteps.append(record.microseconds) }
@@ -101,18 +103,54 @@ public struct ServedSide: RecordedQEMU {
             entries.append(
                 Entry(microseconds: record.microseconds, line: record.line, gate: otherSteps.count, step: step))
         }
+        // A destination that was started with an address listens there from the beginning.
+        guard options.isCoupled,
+            !ownMoves.contains(where: { ["migrate", "migrate-incoming"].contains($0.command.name) })
+        else { return }
+        for case .send(let message) in records.lazy.filter({ $0.side != side }).map(\.member) {
+            guard let command = FakeCommand(message), command.name == "migrate" else { continue }
+            standingAddress = Self.address(in: command)
+            break
+        }
     }
 
-    /// Reads a trace and makes a QEMU of one side of it.
+    /// A QEMU of one side of a recording. Where the recording knows no sides, as it is of one QEMU, that one is meant.
     ///
-    /// - Throws: `TraceError` if it cannot be read or has nothing of that side.
-    public init(path: String, side: TraceSide, options: ServeOptions = ServeOptions()) throws(TraceError) {
-        var reader = try TraceReader(path: path)
-        var records: [TraceRecord] = []
-        while let record = try reader.next() { records.append(record) }
+    /// - Parameter trace: The recording's name, for errors.
+    /// - Throws: `TraceError` if it has nothing of that side.
+    public init(
+        _ records: [TraceRecord], of trace: String, side: TraceSide, options: ServeOptions = ServeOptions()
+    ) throws(TraceError) {
+        var records = records
+        let sides = Set(records.filter(Self.isTalk).map(\.side))
+        if sides == [nil] {
+            let names = Set(records.compactMap(\.qemu)).sorted()
+            guard names.count <= 1 else {
+                throw TraceError(
+                    file: trace,
+                    message:
+                        "\(names.count) QEMUs are in it (\(names.joined(separator: ", "))), and none is said to be a "
+                        + "\(side.rawValue): record says so by --side, convert by --source and --destination")
+            }
+            for index in records.indices { records[index].side = side }
+        } else if !sides.contains(side) {
+            let known = sides.compactMap { $0?.rawValue }.sorted().joined(separator: " and ")
+            throw TraceError(
+                file: trace,
+                message: known.isEmpty
+                    ? "no QMP message is in it" : "nothing of a \(side.rawValue) is in it, only of a \(known)")
+        }
         self.init(records, side: side, options: options)
-        guard entries.contains(where: { if case .greeting = $0.step { true } else { false } }) else {
-            throw TraceError(file: path, message: "the trace has no greeting of a \(side.rawValue)")
+    }
+
+    private static func isGreeting(_ record: TraceRecord) -> Bool {
+        if case .recv(let message) = record.member { message["QMP"] != nil } else { false }
+    }
+
+    private static func isTalk(_ record: TraceRecord) -> Bool {
+        switch record.member {
+        case .recv, .send: true
+        default: false
         }
     }
 
@@ -128,7 +166,7 @@ public struct ServedSide: RecordedQEMU {
 
     private mutating func step(
         for record: TraceRecord, _ pending: inout [(id: JSONValue?, move: Int?, answer: Int?)]
-    ) -> Entry.Step? {
+    ) -> RecordedStep? {
         switch record.member {
         case .recv(let message):
             schema.saw(message)
@@ -164,12 +202,7 @@ public struct ServedSide: RecordedQEMU {
                 command, at: record.microseconds, moves: ownMoves.count, after: entries.count)
             pending.append((command.id, nil, answer))
             return nil
-        case .raw(let bytes): return .raw(bytes)
-        case .monitor("lost"): return .lost
-        case .process(.exited(let code)): return .ended(code)
-        case .process(.signalled(let signal)): return .ended(-Swift.max(-255, Swift.min(255, signal)))
-        case .process(.unknown): return .ended(0)
-        default: return nil
+        default: return RecordedStep(record.member)
         }
     }
 
@@ -183,6 +216,10 @@ public struct ServedSide: RecordedQEMU {
         isGreeted = false
         isOpen = false
         var output: [RecordedOutput] = []
+        if let address = standingAddress {
+            standingAddress = nil
+            output.append(.meets(address, isListening: true))
+        }
         // A client that comes back more often than it did in the recording is greeted as before.
         if let lastGreeting, !isAtGreeting {
             isGreeted = true
@@ -272,10 +309,7 @@ public struct ServedSide: RecordedQEMU {
 
     // MARK: The recording goes on
 
-    private var isAtGreeting: Bool {
-        guard cursor < entries.count, case .greeting = entries[cursor].step else { return false }
-        return true
-    }
+    private var isAtGreeting: Bool { cursor < entries.count && entries[cursor].step.isGreeting }
 
     /// When what was recorded then is due; nil: at once.
     private func due(_ recorded: Int64) -> Int64? {
@@ -318,7 +352,7 @@ public struct ServedSide: RecordedQEMU {
             if isConnected { output.append(.close) }
             isConnected = false
         case .ended(let code):
-            let returns = entries[cursor...].contains { if case .greeting = $0.step { true } else { false } }
+            let returns = entries[cursor...].contains(where: \.step.isGreeting)
             if returns { step() } else { progress = Self.gone }
             output.append(returns ? .close : .exit(code))
             isConnected = false
@@ -349,11 +383,26 @@ public struct ServedSide: RecordedQEMU {
             cursor += 1
         }
         if answeredMoves.contains(found), !command.isOutOfBand { outstanding = found }
-        if let uri = command.arguments["uri"]?.string {
-            if command.name == "migrate" { output.append(.meets(uri, isListening: false)) }
-            if command.name == "migrate-incoming" { output.append(.meets(uri, isListening: true)) }
+        switch command.name {
+        case "migrate": output += meets(at: command, isListening: false)
+        case "migrate-incoming": output += meets(at: command, isListening: true)
+        default: break
         }
         return output
+    }
+
+    /// Where there is another side to wait for, it is met: at an address that nobody can meet at as well, so that the wait ends.
+    private func meets(at command: FakeCommand, isListening: Bool) -> [RecordedOutput] {
+        guard options.isCoupled, !otherSteps.isEmpty else { return [] }
+        return [.meets(Self.address(in: command), isListening: isListening)]
+    }
+
+    /// The address as a URI, also where it is spelt as a channel.
+    private static func address(in command: FakeCommand) -> String {
+        if let uri = command.arguments["uri"]?.string { return uri }
+        let address = command.arguments["channels"]?.array?.first?["addr"]
+        let kind = (address?["type"] ?? address?["transport"])?.string ?? "?"
+        return "\(kind):\((address?["path"] ?? address?["host"] ?? address?["str"])?.string ?? "")"
     }
 
     private mutating func unrecorded(_ command: FakeCommand, at now: Int64) -> [RecordedOutput] {
@@ -402,23 +451,20 @@ public struct ServedSide: RecordedQEMU {
         let output: RecordedOutput
         var latency: Int64 = 0
         switch answer {
-        case .recorded(let message, let microseconds, let line):
+        case .recorded(var message, let microseconds, let line):
+            if message["return"] != nil {
+                settings.executed(command)
+                var object = message.object ?? [:]
+                object["return"] = settings.shown(by: command.name, recorded: object["return"])
+                message = .object(object)
+            }
             output = .reply(command, message, record: line)
             latency = scaled(microseconds)
         case .made(let value): output = .reply(command, ["return": value], record: 0)
         case .silence: return
         case .unknown:
             unmatched.append(command)
-            if options.isStrict {
-                output = .answer(command, refusal(of: command))
-            } else if let value = schema.answer(to: command.name) {
-                output = .answer(command, .success(value))
-            } else if ServedAnswers.isQuery(command.name) {
-                output = .answer(
-                    command, .failure(errorClass: "GenericError", desc: "\(command.name): not in the recording"))
-            } else {
-                output = .answer(command, .success([:]))
-            }
+            output = .answer(command, unrecordedAnswer(to: command))
         }
         guard options.speed > 0 else {
             delayed.append((now, output))
@@ -432,9 +478,15 @@ public struct ServedSide: RecordedQEMU {
         }
         delayed.append((at, output))
     }
-}
 
-extension ServedSide.Entry.Step {
-    /// Whether it is something that QEMU said of itself.
-    var isSaid: Bool { if case .say = self { true } else { false } }
+    private mutating func unrecordedAnswer(to command: FakeCommand) -> FakeAnswer {
+        if options.isStrict { return refusal(of: command) }
+        if let value = schema.answer(to: command.name) { return .success(value) }
+        guard ServedAnswers.isQuery(command.name) else {
+            settings.executed(command)
+            return .success([:])
+        }
+        if let value = settings.shown(by: command.name, recorded: nil) { return .success(value) }
+        return .failure(errorClass: "GenericError", desc: "\(command.name): not in the recording")
+    }
 }
