@@ -25,12 +25,13 @@ struct RoundTripBench {
         var (floor, recorded, loop, client, python) = (Samples(), Samples(), Samples(), Samples(), Samples())
         // The same C program through the recorder, whose monitor is QEMU's other one.
         let proxy = directory.file("recorded.qmp")
+        let words = try ListeningPipe(directory.file("record.log"))
         let recorder = try ChildProcess(
             [
                 options.program, "record", "--qmp", qemu.secondQMPPath, "--listen", proxy, "--output",
                 directory.file("rtt.qmptrace"),
-            ], output: directory.file("record.log"), error: directory.file("record.log"))
-        try await waitForSocket(proxy, of: recorder)
+            ], error: words.path)
+        try words.wait(for: "clients connect to", timeout: .seconds(10))
         let script = directory.file("trips.py")
         BenchFile.write(script, Self.script.utf8)
         var pythonProblem = Self.problem(python: options.python, log: directory.file("python.log"))
@@ -71,16 +72,6 @@ struct RoundTripBench {
         qemu.kill()
         try await group.shutdownGracefully()
         return table
-    }
-
-    private func waitForSocket(_ path: String, of recorder: ChildProcess) async throws {
-        let deadline = ContinuousClock.now + .seconds(10)
-        while access(path, F_OK) != 0 {
-            guard recorder.status == nil, ContinuousClock.now < deadline else {
-                throw ValidationError("\(options.program) record does not listen")
-            }
-            try await Task.sleep(for: .milliseconds(5))
-        }
     }
 
     private func floorTrips(_ path: String) throws -> [Double] {
@@ -174,6 +165,35 @@ private final class LoopTrips {
             case .success: next()
             case .failure(let error): promise.fail(error)
             }
+        }
+    }
+}
+
+/// A pipe with a name, which a child takes for a file, so that one need not look again and again whether it has said something.
+private final class ListeningPipe {
+    let path: String
+    private let reader: CInt
+
+    init(_ path: String) throws {
+        self.path = path
+        guard mkfifo(path, 0o600) == 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+        reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard reader >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+    }
+
+    deinit { close(reader) }
+
+    /// Blocks until these words were written, or nobody is left who could.
+    func wait(for words: String, timeout: Duration) throws {
+        let deadline = ContinuousClock.now + timeout
+        var heard = ""
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while !heard.contains(words) {
+            let left = Int32(clamping: Int64((deadline - ContinuousClock.now) / .milliseconds(1)))
+            var entry = pollfd(fd: reader, events: Int16(POLLIN), revents: 0)
+            let count = left > 0 && poll(&entry, 1, left) > 0 ? read(reader, &buffer, buffer.count) : 0
+            guard count > 0 else { throw ValidationError("not said within \(timeout): \(words). Said was: \(heard)") }
+            heard += String(decoding: buffer[..<count], as: UTF8.self)
         }
     }
 }
