@@ -139,6 +139,36 @@ extension Talk {
         #expect(talk.asks("query-status") == ["status": "postmigrate", "running": false])
     }
 
+    /// What was recorded of the time before an event says nothing of the time after it.
+    @Test func whatWasAskedBeforeAnEventIsNoAnswerAfterIt() throws {
+        let records = try records(
+            """
+            {"qmptrace":1}
+            {"t":0.0,"side":"destination","recv":{"QMP":{"version":{},"capabilities":[]}}}
+            {"t":0.1,"side":"destination","send":{"execute":"migrate-incoming","arguments":{"uri":"unix:/m"},"id":1}}
+            {"t":0.11,"side":"destination","recv":{"event":"MIGRATION","data":{"status":"setup"}}}
+            {"t":0.12,"side":"destination","recv":{"return":{},"id":1}}
+            {"t":0.13,"side":"destination","send":{"execute":"query-migrate","id":2}}
+            {"t":0.14,"side":"destination","recv":{"return":{"socket-address":[]},"id":2}}
+            {"t":0.15,"side":"destination","send":{"execute":"query-status","id":3}}
+            {"t":0.16,"side":"destination","recv":{"return":{"status":"inmigrate","running":false},"id":3}}
+            {"t":0.5,"side":"destination","recv":{"event":"MIGRATION","data":{"status":"active"}}}
+            {"t":1.0,"side":"destination","recv":{"event":"MIGRATION","data":{"status":"completed"}}}
+            {"t":1.1,"side":"destination","recv":{"event":"RESUME"}}
+
+            """)
+        var talk = Talk(ServedSide(records, side: .destination))
+        talk.say(0, "migrate-incoming", ["uri": "unix:/m"])
+        talk.run(milliseconds: 100)
+        #expect(talk.asks("query-migrate") == ["socket-address": []])
+        talk.run(milliseconds: 400)
+        #expect(talk.asks("query-migrate") == ["status": "active"])
+        #expect(talk.asks("query-status")?["status"] == "inmigrate")
+        talk.run(milliseconds: 1000)
+        #expect(talk.asks("query-migrate") == ["status": "completed"])
+        #expect(talk.asks("query-status") == ["status": "running", "running": true])
+    }
+
     @Test func itEndsAsItDid() throws {
         var talk = Talk(try side(.source) { $0.speed = 0 })
         talk.say(0, "migrate", ["uri": "unix:/m"])

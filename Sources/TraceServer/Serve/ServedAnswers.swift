@@ -37,9 +37,11 @@ struct ServedAnswers: Sendable {
     }
 
     private var occurrences: [Occurrence] = []
-    /// The last word of a MIGRATION event, and whether the guest was last said to run.
+    /// The last word of a MIGRATION event, and whether the guest was last said to run; and as what entries that was said.
     private var word: String?
     private var isRunning: Bool?
+    private var wordEntry = -1
+    private var runEntry = -1
     /// Whether something was done that the recording does not have: what it says of the state is no guide any more.
     private var hasParted = false
 
@@ -70,12 +72,15 @@ struct ServedAnswers: Sendable {
     /// A command that the recording does not have took effect.
     mutating func part() { hasParted = true }
 
-    /// Something was said to the client now.
-    mutating func noticed(_ message: JSONValue) {
+    /// Something was said to the client now, as this entry of the recording.
+    mutating func noticed(_ message: JSONValue, entry: Int) {
         switch message["event"]?.string {
-        case "MIGRATION": word = message["data"]?["status"]?.string ?? word
-        case "STOP": isRunning = false
-        case "RESUME": isRunning = true
+        case "MIGRATION":
+            word = message["data"]?["status"]?.string ?? word
+            wordEntry = entry
+        case "STOP", "RESUME":
+            isRunning = message["event"] == "RESUME"
+            runEntry = entry
         default: break
         }
     }
@@ -96,16 +101,21 @@ struct ServedAnswers: Sendable {
         func isPassed(_ occurrence: Occurrence) -> Bool {
             occurrence.entry <= moment.entry && (moment.isTimeless || occurrence.microseconds <= moment.recorded)
         }
-        if let last = here.last(where: isPassed) { return answer(last) }
+        let news =
+            switch command.name {
+            case "query-migrate": wordEntry
+            case "query-status": runEntry
+            default: -1
+            }
+        if let last = here.last(where: isPassed), news < last.entry { return answer(last) }
         // Nothing was said between now and then: it would have been the same.
-        if let next = here.first,
-            !(moment.entry..<Swift.max(moment.entry, next.entry)).contains(where: isSaid)
-        {
+        let next = here.first { !isPassed($0) }
+        if let next, !(moment.entry..<Swift.max(moment.entry, next.entry)).contains(where: isSaid) {
             return answer(next)
         }
         let earlier = same.last { $0.moves < moment.moves || (hasParted && $0.moves <= moment.moves) }
         switch command.name {
-        case "query-migrate": return migration(same, earlier, here.first)
+        case "query-migrate": return migration(same, earlier, next)
         case "query-status": return runState(same, earlier ?? here.first ?? same[0])
         default: return answer(earlier ?? here.first ?? same[0])
         }

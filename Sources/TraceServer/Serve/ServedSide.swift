@@ -342,7 +342,7 @@ public struct ServedSide: RecordedQEMU {
             if outstanding == index { outstanding = nil }
             if let command = matches[index] { output.append(.reply(command, message, record: entry.line)) }
         case .say(let message):
-            answers.noticed(message)
+            answers.noticed(message, entry: cursor)
             if message["event"] != nil { step() }
             output.append(.say(message, record: entry.line))
         case .raw(let bytes): output.append(.raw(bytes))
@@ -412,7 +412,7 @@ public struct ServedSide: RecordedQEMU {
         var output: [RecordedOutput] = [.answer(command, .success([:]))]
         func say(_ event: String, _ data: JSONObject? = nil) {
             let message = Fault.event(event, data)
-            answers.noticed(message)
+            answers.noticed(message, entry: cursor)
             output.append(.say(message, record: 0))
         }
         switch command.name {
