@@ -93,7 +93,10 @@ public struct SimulateCommand: ParsableCommand {
         let policies = try readPolicies()
         var problems = FileProblems()
         let scenarios = files.isEmpty ? [model.scenario(policies)] : recorded(policies, &problems)
-        if !scenarios.isEmpty {
+        // What nothing can be said about was told.
+        if scenarios.isEmpty {
+            if problems.outcome == nil { problems.add(.data) }
+        } else {
             let comparison = Comparison(scenarios: scenarios)
             if svg != "-" {
                 Console.print(
@@ -181,6 +184,7 @@ public struct SimulateCommand: ParsableCommand {
         if let attempt, attempts.isEmpty {
             throw TraceError(file: path, message: "no attempt \(attempt), there are \(recording.attempts.count)")
         }
+        if recording.attempts.isEmpty { throw TraceError(file: path, message: "no migration is in it") }
         var scenarios: [Comparison.Scenario] = []
         for one in attempts {
             let title = recording.attempts.count > 1 ? "\(recording.trace), attempt \(one.number)" : recording.trace
