@@ -58,7 +58,7 @@ public struct IndexCommand: ParsableCommand {
 
     /// Makes an index, or looks something up.
     public func run() throws {
-        do throws(TraceError) {
+        do {
             if at == nil, attempt == nil, event == nil {
                 summarize(try make())
             } else {
@@ -67,15 +67,20 @@ public struct IndexCommand: ParsableCommand {
                 if let known { index = known } else { index = try make() }
                 guard try lookUp(in: index) > 0 else { throw TraceError(file: file, message: "nothing found") }
             }
-        } catch {
+        } catch let error as TraceError {
             throw error.told()
         }
     }
 
-    private func make() throws(TraceError) -> TraceIndex {
+    private func make() throws -> TraceIndex {
         let (index, warnings) = try TraceIndex.build(path: file, lenient: lenient)
         for warning in warnings { Console.note("godwit: warning: \(Console.safe(warning))") }
-        try index.write(to: TraceIndex.path(of: file))
+        do throws(TraceError) {
+            try index.write(to: TraceIndex.path(of: file))
+        } catch {
+            Console.note(error.note)
+            throw CommandOutcome.output.exitCode
+        }
         return index
     }
 

@@ -4,6 +4,7 @@ import JSONC
 import Testing
 
 private let fixtures = #filePath.split(separator: "/").dropLast(4).reduce("") { "\($0)/\($1)" } + "/Fixtures/driven"
+private let foreign = fixtures.dropLast("driven".count) + "foreign"
 
 /// Migrations between two recordings. No QEMU takes part.
 @Suite(.serialized) struct ServeTests {
@@ -71,6 +72,59 @@ private let fixtures = #filePath.split(separator: "/").dropLast(4).reduce("") { 
         }
     }
 
+    /// What others recorded, of which this is one half: a log of libvirt's has no greeting.
+    @Test func whatOthersRecordedIsServed() async throws {
+        try await onThread {
+            let directory = try LabDirectory()
+            let (log, socket) = ("\(foreign)/libvirtd-live-src.log.gz", directory.file("s"))
+            let server = try Godwit(
+                ["serve", log, "--side", "source", "--listen", socket, "--speed", "max"], in: directory, number: 1)
+            try server.waitForNote("listens at")
+            #expect(server.errors.contains("has no greeting of the source"))
+            let client = try BlockingQMP(socket)
+            try client.execute("migrate-set-parameters", ["downtime-limit": 123])
+            #expect(try client.execute("query-migrate-parameters")["downtime-limit"] == 123)
+            try client.execute("migrate", ["uri": "fd:migrate"])
+            try client.waitForEvent("STOP")
+            server.interrupt()
+            #expect(try server.finish().code == 0)
+            #expect(access(socket, F_OK) != 0)
+        }
+    }
+
+    /// Addresses that two processes cannot meet at are named, and neither waits; where they could, no socket is left.
+    @Test func whereTwoProcessesDoNotMeet() async throws {
+        try await onThread {
+            let directory = try LabDirectory()
+            func destination(_ number: Int, listensAt uri: String) throws -> (Godwit, BlockingQMP) {
+                let socket = directory.file("d\(number)")
+                let server = try Godwit(
+                    ["serve", "\(fixtures)/completed.qmptrace", "--side", "destination", "--listen", socket],
+                    in: directory, number: number)
+                try server.waitForNote("listens at")
+                let client = try BlockingQMP(socket)
+                try client.execute("migrate-incoming", ["uri": .string(uri)])
+                return (server, client)
+            }
+            let (tcp, client) = try destination(1, listensAt: "tcp:127.0.0.1:4444")
+            try tcp.waitForNote("meet at unix:PATH, not at tcp:127.0.0.1:4444")
+            // The source would have been waited for.
+            try eventually("the migration arrives") {
+                try client.execute("query-migrate")["status"] == "completed"
+            }
+            tcp.interrupt()
+            #expect(try tcp.finish().code == 0)
+            let path = directory.file("m")
+            let (unix, _) = try destination(2, listensAt: "unix:\(path)")
+            #expect(access(path, F_OK) == 0, "it listens before it answers")
+            unix.child.signal(SIGTERM)
+            #expect(try unix.finish().code == 0)
+            #expect(access(path, F_OK) != 0)
+            let (nowhere, _) = try destination(3, listensAt: "unix:\(directory.path)/no/m")
+            try nowhere.waitForNote("no such directory: going on by recorded times alone")
+        }
+    }
+
     @Test func whatCannotBeServed() async throws {
         try await onThread {
             let directory = try LabDirectory()
@@ -79,7 +133,7 @@ private let fixtures = #filePath.split(separator: "/").dropLast(4).reduce("") { 
             }
             let socket = directory.file("s")
             let none = try run(1, directory.file("none"), "--side", "source", "--listen", socket)
-            #expect(none.code == 65 && none.errors.contains("No such file"), "\(none)")
+            #expect(none.code == 66 && none.errors.contains("No such file"), "\(none)")
             let usage = try run(
                 2, "\(fixtures)/completed.qmptrace", "--side", "source", "--listen", socket, "--speed", "0")
             #expect(usage.code == 64, "\(usage)")
