@@ -91,7 +91,8 @@ let package = Package(
         library(
             "Commands",
             [
-                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer", "Policy", "PolicyDocuments", "CLinux",
+                "Controller", "Replay", "GuestLab", "QMPTransport", "TraceServer", "Policy", "PolicyDocuments",
+                "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -8,7 +8,8 @@ import Testing
 struct CommandOutcomeTests {
     @Test("the codes are a promise")
     func codes() {
-        #expect(CommandOutcome.allCases.map(\.rawValue) == [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 66, 70, 74, 75])
+        #expect(
+            CommandOutcome.allCases.map(\.rawValue) == [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 66, 70, 74, 75])
     }
 
     @Test(
@@ -64,8 +65,9 @@ struct CommandOutcomeTests {
         arguments: [
             ("tcp:localhost:0", nil), ("tcp:[::1]:4444", nil), ("unix:/tmp/x", nil), ("unix:", "no path"),
             ("tcp::1", "no host"), ("tcp:host", "no port"), ("tcp:host:99999", "no port number at its end"),
-            ("exec:cat", "only tcp:HOST:PORT and unix:PATH can be used yet"),
-            ("", "only tcp:HOST:PORT and unix:PATH can be used yet"),
+            ("exec:cat", nil), ("exec:", "no command"),
+            ("fd:1", "fd:NAME needs a name that does not begin with a digit"),
+            ("", "it begins with none of tcp:, unix:, vsock:, exec:, fd:"),
         ] as [(String, String?)])
     func addresses(uri: String, problem: String?) {
         #expect(MigrationURI.problem(uri) == problem)
