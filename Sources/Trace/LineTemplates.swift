@@ -41,6 +41,8 @@ final class LineTemplates {
     static let maximumText = 64
     private static let maximumLabels = 8 << 20
     private static let maximumNodes = 1 << 17
+    /// How many bytes behind the labels may be looked at.
+    private static let labelSlack = 16
 
     private(set) var shapes: [TraceShape] = []
     private var nodes: UnsafeMutablePointer<Node>
@@ -63,22 +65,18 @@ final class LineTemplates {
 
     // MARK: Matching
 
-    /// Finds the shape of the line that starts at `line`.
+    /// Finds the shape of the line that goes on at `start`, behind its time.
     ///
-    /// There are `Self.slack` readable bytes behind `limit`, and a line feed before it; no literal goes on behind a
-    /// line feed.
+    /// There are ``LineLayouts/slack`` readable bytes behind `limit`, and a line feed before it; no literal goes on
+    /// behind a line feed.
     ///
     /// - Returns: The shape's number, -1 if there is none; `scanned` and `numbers` are then of no use.
-    @inline(__always)
     func match(
-        _ line: UnsafeRawPointer, base: UnsafeRawPointer, limit: UnsafeRawPointer, scanned: inout ScannedLine,
+        _ start: UnsafeRawPointer, base: UnsafeRawPointer, limit: UnsafeRawPointer, scanned: inout ScannedLine,
         numbers: inout NumberBuffer, end: inout UnsafeRawPointer
     ) -> Int32 {
-        var place = line
-        guard Self.time(&place, &scanned.microseconds) else { return -1 }
+        var place = start
         var node = 0
-        var number: Int64 = 0
-        var numberStart = place
         scanned.setNoIdentifier()
         while true {
             let byte = place.load(as: UInt8.self)
@@ -97,11 +95,9 @@ final class LineTemplates {
                     let start = place
                     if let value = Self.digits(&place) {
                         guard place - start == 1 || byte != UInt8(ascii: "0") else { return -1 }
-                        number = value
-                        numberStart = start
                         let role = candidate.pointee.role
                         if role >= 0 {
-                            numbers.append(value)
+                            numbers.append(ScannedNumber(at: start - base, digits: place - start))
                         } else if role == Self.identifierRole {
                             scanned.setIdentifier(integer: value)
                         }
@@ -117,10 +113,8 @@ final class LineTemplates {
                     break search
                 } else if candidate.pointee.kind == .fraction {
                     let start = place
-                    guard let value = Self.digits(&place) else { return -1 }
-                    if candidate.pointee.role >= 0 {
-                        numbers.replaceLast(Self.double(number, value, place - start, from: numberStart))
-                    }
+                    guard Self.digits(&place) != nil else { return -1 }
+                    if candidate.pointee.role >= 0 { numbers.setFraction(digits: place - start) }
                     break search
                 }
                 child = candidate.pointee.next
@@ -183,16 +177,32 @@ final class LineTemplates {
         }
     }
 
+    /// What one to eighteen digits are.
+    @inline(__always)
+    static func integer(_ start: UnsafeRawPointer, _ count: Int) -> Int64 {
+        var place = start
+        var value: Int64 = 0
+        var left = count
+        while left > 0 {
+            let word = UInt64(littleEndian: place.loadUnaligned(as: UInt64.self)) ^ 0x3030_3030_3030_3030
+            let piece = min(left, 8)
+            value = value &* powers[piece] &+ eight(word &<< UInt64(truncatingIfNeeded: 64 &- 8 &* piece))
+            place += piece
+            left &-= piece
+        }
+        return value
+    }
+
     /// The number that eight digits are, each a byte from 0 to 9, the first one lowest.
     @inline(__always)
-    private static func eight(_ word: UInt64) -> Int64 {
+    static func eight(_ word: UInt64) -> Int64 {
         let pairs = (word &* 2561) &>> 8
         let fours = ((pairs & 0x00FF_00FF_00FF_00FF) &* 6_553_601) &>> 16
         return Int64(bitPattern: ((fours & 0x0000_FFFF_0000_FFFF) &* 42_949_672_960_001) &>> 32)
     }
 
     @inline(__always)
-    private static func text(_ place: inout UnsafeRawPointer) -> Bool {
+    static func text(_ place: inout UnsafeRawPointer) -> Bool {
         for _ in 0...maximumText {
             let byte = place.load(as: UInt8.self)
             if byte == UInt8(ascii: "\"") { return true }
@@ -223,12 +233,9 @@ final class LineTemplates {
         return difference &<< UInt64(truncatingIfNeeded: 64 &- 8 &* (count &- offset)) == 0
     }
 
-    /// How many bytes behind the last line feed may be looked at.
-    static let slack = 16
-
     /// What strtod makes of `INTEGER.FRACTION`, as bits.
     @inline(__always)
-    private static func double(
+    static func double(
         _ integer: Int64, _ fraction: Int64, _ digits: Int, from start: UnsafeRawPointer
     ) -> Int64 {
         if digits <= 15, integer < 1_000_000_000_000_000 {
@@ -345,9 +352,9 @@ final class LineTemplates {
     }
 
     private func addLabel(_ bytes: Slice<UnsafeRawBufferPointer>) -> Int {
-        if labelCount + bytes.count + Self.slack > labelCapacity {
+        if labelCount + bytes.count + Self.labelSlack > labelCapacity {
             var capacity = labelCapacity
-            while labelCount + bytes.count + Self.slack > capacity { capacity *= 2 }
+            while labelCount + bytes.count + Self.labelSlack > capacity { capacity *= 2 }
             let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
             larger.copyMemory(from: labels, byteCount: labelCount)
             labels.deallocate()

@@ -128,6 +128,9 @@ public struct ScannedLine {
     /// Where its numbers begin among those of the block.
     public var number: Int32 = 0
 
+    /// A line of nothing.
+    public init() {}
+
     @inline(__always)
     mutating func setNoIdentifier() { identifier = .none }
 
@@ -146,9 +149,33 @@ public struct ScannedLine {
     }
 }
 
+/// Where a number is in its block. It is read when somebody asks for it: of most numbers only the last one counts.
+struct ScannedNumber {
+    private var start: UInt32
+    private var digits: UInt8
+    /// How many digits are behind its decimal point; 0 if it has none.
+    fileprivate(set) var decimals: UInt8 = 0
+
+    @inline(__always)
+    init(at start: Int, digits: Int) {
+        self.start = UInt32(truncatingIfNeeded: start)
+        self.digits = UInt8(truncatingIfNeeded: digits)
+    }
+
+    /// The number, or with a decimal point the bits of a `Double`.
+    @inline(__always)
+    func value(_ base: UnsafeRawPointer) -> Int64 {
+        let start = base + Int(self.start)
+        let integer = LineTemplates.integer(start, Int(digits))
+        guard decimals > 0 else { return integer }
+        return LineTemplates.double(
+            integer, LineTemplates.integer(start + Int(digits) + 1, Int(decimals)), Int(decimals), from: start)
+    }
+}
+
 /// Numbers one behind the other.
 struct NumberBuffer {
-    private(set) var base: UnsafeMutablePointer<Int64>
+    private(set) var base: UnsafeMutablePointer<ScannedNumber>
     var count = 0
     private var capacity = 1024
 
@@ -157,19 +184,20 @@ struct NumberBuffer {
     func deallocate() { base.deallocate() }
 
     @inline(__always)
-    mutating func append(_ number: Int64) {
+    mutating func append(_ number: ScannedNumber) {
         if count == capacity { grow() }
-        base[count] = number
+        (base + count).initialize(to: number)
         count &+= 1
     }
 
+    /// The last number has a decimal point and so many digits behind it.
     @inline(__always)
-    mutating func replaceLast(_ number: Int64) {
-        if count > 0 { base[count &- 1] = number }
+    mutating func setFraction(digits: Int) {
+        if count > 0 { base[count &- 1].decimals = UInt8(truncatingIfNeeded: digits) }
     }
 
     private mutating func grow() {
-        let larger = UnsafeMutablePointer<Int64>.allocate(capacity: capacity * 2)
+        let larger = UnsafeMutablePointer<ScannedNumber>.allocate(capacity: capacity * 2)
         larger.moveInitialize(from: base, count: count)
         base.deallocate()
         base = larger

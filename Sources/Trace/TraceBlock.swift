@@ -36,7 +36,7 @@ public final class TraceBlock: @unchecked Sendable {
     private var shapeOfTemplate: [Int32] = []
 
     init(capacity: Int) {
-        storage = .allocate(byteCount: capacity + LineTemplates.slack + 1, alignment: 16)
+        storage = .allocate(byteCount: capacity + LineLayouts.slack + 1, alignment: 16)
     }
 
     deinit {
@@ -45,18 +45,21 @@ public final class TraceBlock: @unchecked Sendable {
     }
 
     /// The room for bytes.
-    var capacity: Int { storage.count - LineTemplates.slack - 1 }
+    var capacity: Int { storage.count - LineLayouts.slack - 1 }
 
     func grow(to capacity: Int, keeping range: Range<Int>) {
         let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: capacity + LineTemplates.slack + 1, alignment: 16)
+            byteCount: capacity + LineLayouts.slack + 1, alignment: 16)
         larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: storage[0..<range.upperBound]))
         storage.deallocate()
         storage = larger
     }
 
     /// A number of a line, by its place among the slots of the line's shape.
-    public func number(_ place: Int, of line: ScannedLine) -> Int64 { numbers.base[Int(line.number) &+ place] }
+    public func number(_ place: Int, of line: ScannedLine) -> Int64 {
+        guard let base = storage.baseAddress else { return 0 }
+        return numbers.base[Int(line.number) &+ place].value(base)
+    }
 
     /// The bytes of a line, without its line feed.
     public func bytes(of line: ScannedLine) -> UnsafeRawBufferPointer {
@@ -94,6 +97,8 @@ public final class TraceBlock: @unchecked Sendable {
         var numbers = self.numbers
         defer { self.numbers = numbers }
         let templates = scanner.templates
+        let layouts = scanner.layouts
+        let bounds = base + storage.count
         let maximumLineBytes = scanner.maximumLineBytes
         var lineCount = 0
         defer { self.lineCount = lineCount }
@@ -107,8 +112,21 @@ public final class TraceBlock: @unchecked Sendable {
             lineCount &+= 1
             var end = place
             if !isExact {
-                let shape = templates.match(
-                    place, base: base, limit: limit, scanned: &scanned, numbers: &numbers, end: &end)
+                var shape: Int32 = -1
+                var start = place
+                if layouts.time(&start, &scanned.microseconds) {
+                    shape = layouts.match(
+                        start, base: base, bounds: bounds, scanned: &scanned, numbers: &numbers, end: &end)
+                    if shape < 0 {
+                        shape = templates.match(
+                            start, base: base, limit: limit, scanned: &scanned, numbers: &numbers, end: &end)
+                        if shape >= 0, !layouts.find(shape, start, base: base, bounds: bounds, numbers: &numbers) {
+                            scanner.learn(
+                                layoutOf: UnsafeRawBufferPointer(start: place, count: end - place),
+                                from: start - place, shape)
+                        }
+                    }
+                }
                 if shape >= 0, end - place <= maximumLineBytes {
                     scanned.shape = local(shape, templates)
                     scanned.count = Int32(truncatingIfNeeded: end - place - 1)
@@ -153,6 +171,7 @@ public final class TraceBlock: @unchecked Sendable {
 /// What one thread needs to scan lines.
 final class LineScanner {
     let templates = LineTemplates()
+    let layouts = LineLayouts()
     let maximumLineBytes: Int
     private let wanted: [[StaticString]]
     private let file: String
@@ -185,6 +204,19 @@ final class LineScanner {
         else { return false }
         let before = templates.shapes.count
         templates.learn(template, line, TraceShape(record: record, slots: template.slots))
-        return templates.shapes.count <= before
+        guard templates.shapes.count <= before else { return false }
+        layouts.removeAll()
+        return true
+    }
+
+    /// Learns how the lines of a shape look now, of one that was found to have it.
+    func learn(layoutOf line: UnsafeRawBufferPointer, from start: Int, _ shape: Int32) {
+        guard line.count <= LineTemplate.maximumBytes else { return }
+        layouts.learn(line, from: start, shape: shape) {
+            guard let template = LineTemplate(line, from: start, wanted: wanted),
+                template.slots == templates.shapes[Int(shape)].slots
+            else { return nil }
+            return template.parts
+        }
     }
 }
