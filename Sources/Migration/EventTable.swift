@@ -164,12 +164,15 @@ public struct EventTable: Hashable, Sendable {
         }
     }
 
-    /// Counts an observation that was made before and tells the same.
-    mutating func noteAgain(_ kind: EventKind, sequence: Int, at time: Instant) {
+    /// Counts an observation that was made before.
+    mutating func noteAgain(
+        _ kind: EventKind, payload: String? = nil, count: Int = 1, sequence: Int, at time: Instant
+    ) {
         table.update(kind, orInsert: nil) { row in
             row.lastSequence = sequence
             row.lastTime = time
-            row.count &+= 1
+            row.count &+= count
+            if let payload { row.payload = payload }
         }
     }
 

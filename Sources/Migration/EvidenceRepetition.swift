@@ -14,16 +14,19 @@ extension Evidence {
         return total >= before
     }
 
-    /// Counts another reply to `query-migrate` with the word that was noted last.
+    /// Counts more replies to `query-migrate` with the word that was noted last.
     ///
     /// - Parameters:
-    ///   - new: The reply, or one that differs from it in its numbers.
+    ///   - new: The last one, or one that differs from it in its numbers.
+    ///   - count: How many there were, all with the same members.
+    ///   - sequence: The record of the last one.
     ///   - fill: Sets the numbers.
     public mutating func `repeat`(
-        _ new: MigrationSample, sequence: Int, at time: Instant, fill: (inout MigrationSample) -> Void = { _ in }
+        _ new: MigrationSample, count: Int = 1, sequence: Int, at time: Instant,
+        fill: (inout MigrationSample) -> Void = { _ in }
     ) {
         guard let word = new.status else { return }
-        if queriesUnderWay > 0 { queriesUnderWay -= 1 }
+        queriesUnderWay = max(queriesUnderWay - count, 0)
         let before = sample?.totalMilliseconds
         if new.totalBytes != nil || sample == nil {
             sample = new
@@ -35,24 +38,26 @@ extension Evidence {
             sample?.totalMilliseconds = told.totalMilliseconds ?? before
         }
         sample?.status = word
-        events.noteAgain(EventKind(word: word), sequence: sequence, at: time)
+        events.noteAgain(EventKind(word: word), count: count, sequence: sequence, at: time)
     }
 
-    /// Counts another reply to `query-status` with the run state that was noted last.
-    public mutating func `repeat`(_ state: RunState, sequence: Int, at time: Instant) {
-        events.noteAgain(.runState, sequence: sequence, at: time)
-        if side == .destination, state == .running { events.noteAgain(.ran, sequence: sequence, at: time) }
+    /// Counts more replies to `query-status` with the run state that was noted last.
+    public mutating func `repeat`(_ state: RunState, count: Int = 1, sequence: Int, at time: Instant) {
+        events.noteAgain(.runState, count: count, sequence: sequence, at: time)
+        if side == .destination, state == .running {
+            events.noteAgain(.ran, count: count, sequence: sequence, at: time)
+        }
     }
 
-    /// Counts another `MIGRATION_PASS`; returns false if there was none yet.
-    public mutating func repeatPass(_ number: Int64, sequence: Int, at time: Instant) -> Bool {
+    /// Counts more of `MIGRATION_PASS`, the last one with this number; returns false if there was none yet.
+    public mutating func repeatPass(_ number: Int64, count: Int = 1, sequence: Int, at time: Instant) -> Bool {
         guard events.has(.pass) else { return false }
-        events.note(.pass, from: .event, payload: String(number), sequence: sequence, at: time)
+        events.noteAgain(.pass, payload: String(number), count: count, sequence: sequence, at: time)
         return true
     }
 
-    /// Counts a `query-migrate` that left.
-    public mutating func repeatQuery() { queriesUnderWay &+= 1 }
+    /// Counts `query-migrate` commands that left.
+    public mutating func repeatQuery(count: Int = 1) { queriesUnderWay &+= count }
 }
 
 extension MigrationSample {

@@ -120,8 +120,11 @@ public enum TransitionTable {
     public static func anomaly(
         from: StatusWord, to: StatusWord, on side: Side, version: QEMUVersion? = nil
     ) -> String? {
+        let verdict = verdict(from: from, to: to, on: side, version: version)
+        // Most often there is nothing to say, so nothing is put together for it.
+        if verdict == .listed || verdict == .unknownWord { return nil }
         let move = "the \(side.rawValue)'s status went from \(from) to \(to)"
-        switch verdict(from: from, to: to, on: side, version: version) {
+        switch verdict {
         case .listed, .unknownWord: return nil
         case .unlisted: return "\(move), which no known QEMU does"
         case .otherReleases(let ranges):

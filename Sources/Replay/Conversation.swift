@@ -162,6 +162,12 @@ struct Conversation {
         return pending
     }
 
+    /// Whether no command with an id is under way.
+    var isClear: Bool { queries.isEmpty && others.isEmpty }
+
+    /// Goes on with a query that was kept elsewhere while nothing else was under way.
+    mutating func resume(_ query: Query) { queries.append(query) }
+
     /// The commands without an answer, in their order.
     func open(_ names: QueryNames) -> [PendingCommand] {
         (queries.map { $0.pending(names) } + others.values + nameless[answered...]).sorted { $0.order < $1.order }
@@ -242,6 +248,12 @@ struct ConversationList {
     /// Takes a query off.
     @inline(__always)
     mutating func answer(_ query: Int, at place: Int) { entries[place].conversation.answer(at: query) }
+
+    /// Whether there is a connection at a place and no command with an id is under way on it.
+    func isClear(at place: Int) -> Bool { place < entries.count && entries[place].conversation.isClear }
+
+    /// Goes on with a query that was kept elsewhere.
+    mutating func resume(_ query: Conversation.Query, at place: Int) { entries[place].conversation.resume(query) }
 
     /// The number of a command without a meaning of its own; `nil` if there are too many.
     mutating func name(of command: Command) -> Int32? { names.place(of: command) }

@@ -39,6 +39,12 @@ struct ObservedAttempt {
         }
     }
 
+    /// Looks at one side's evidence where it is; the subscript may copy it for that.
+    @inline(__always)
+    func read<Value>(_ side: Side, _ body: (borrowing Evidence) -> Value) -> Value {
+        side == .source ? body(source) : body(destination)
+    }
+
     /// Whether anything was begun, so that it is an attempt and not only the preparation of one.
     var isOpened: Bool {
         migrateOrder != nil || source.openedSequence != nil || destination.openedSequence != nil

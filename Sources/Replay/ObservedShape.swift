@@ -86,6 +86,8 @@ final class ObservedShape {
     private let fields: [Field]
     private var isPrepared = false
     private var migration = Reply.done
+    /// What it was last as an answer to another query.
+    private var last: (command: Command, reply: Reply)?
     /// What answers `query-migrate`, but for the numbers of a line; `nil` if it is something else or numbers decide
     /// in another way.
     private var first: MigrationSample?
@@ -182,7 +184,11 @@ final class ObservedShape {
             guard var sample = first else { return nil }
             fill(&sample, line, block)
             return .migration(sample)
-        case .queryStatus, .queryCapabilities, .queryYank: return Reply(to: command, value: value)
+        case .queryStatus, .queryCapabilities, .queryYank:
+            if let last, last.command == command { return last.reply }
+            let reply = Reply(to: command, value: value)
+            last = (command, reply)
+            return reply
         case .queryParameters: return nil
         default: return .done
         }
@@ -217,6 +223,22 @@ final class ObservedShape {
     @inline(__always)
     func downtime(_ line: ScannedLine, _ block: TraceBlock) -> Int64? {
         downtimePlace.map { number($0, line, block) } ?? constantDowntime
+    }
+
+    /// What is needed of it while nothing happens, as far as it was looked at before.
+    ///
+    /// - Parameter place: Where its connection is.
+    func quiet(at place: Int?) -> QuietShape {
+        guard let side, way != .none else { return QuietShape() }
+        var quiet = QuietShape(way: way, side: side, number: number, place: place ?? -1, name: name)
+        if let totalPlace {
+            // A sign is for the way at length.
+            if slots[totalPlace].isNegative { quiet.way = .none }
+            quiet.total = totalPlace
+        } else if constantTotal != nil {
+            quiet.way = .none
+        }
+        return quiet
     }
 
     @inline(__always)

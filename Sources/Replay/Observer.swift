@@ -50,6 +50,8 @@ public struct Observer {
     var steady = PerSide(Steady())
     /// The same in short.
     var repeated = PerSide(Repeated())
+    /// What goes on without a change.
+    var quiet = QuietRun()
     /// Whether the observations are wanted. Without a story only the evidence is kept: what follows from it is asked
     /// for when it is needed.
     var isTold = true
@@ -91,8 +93,8 @@ public struct Observer {
         case .surrendered: observe(.note("the guest was given away"), .source)
         case .kill(let value): observe(.note("kill \(value.text())"), side)
         case .timeout(let name):
-            if isOurs, Deadline(rawValue: name)?.isGivingUp ?? false, attempts[current].isUnderWay {
-                attempts[current].source.note(givenUp: order)
+            if isOurs, Deadline(rawValue: name)?.isGivingUp ?? false, attempts.last.isUnderWay {
+                attempts.last.source.note(givenUp: order)
             }
             // Of looks there can be hundreds, and what is looked at is told.
             if !Deadline.isLook(named: name) { observe(.note("the wait '\(name)' ran out"), side) }
@@ -113,6 +115,9 @@ public struct Observer {
         repeated = PerSide(Repeated())
         step(name, microseconds)
     }
+
+    /// The record changed nothing that rules read after all: a second `migrate` counts only when it was not refused.
+    mutating func keepChanges() { changes &-= 1 }
 
     @inline(__always)
     mutating func step(_ name: Int, _ microseconds: Int64) {
@@ -161,9 +166,17 @@ public struct Observer {
 
     /// Notes what a record shows of one side in one attempt, and moves the inferred phases.
     mutating func note(_ fact: Fact, _ side: Side, in attempt: Int) {
-        attempts[attempt][side].note(fact, sequence: order, at: now)
-        if side == .destination { attempts[attempt].source.note(otherSide: attempts[attempt].destination) }
-        moves += attempts[attempt].inference.observed(fact, of: side)
+        guard attempt == current else {
+            attempts[attempt][side].note(fact, sequence: order, at: now)
+            if side == .destination { attempts[attempt].source.note(otherSide: attempts[attempt].destination) }
+            moves += attempts[attempt].inference.observed(fact, of: side)
+            return
+        }
+        attempts.last[side].note(fact, sequence: order, at: now)
+        if side == .destination, let loss = attempts.last.destination.lossSequence {
+            attempts.last.source.note(otherSideFailed: loss)
+        }
+        moves += attempts.last.inference.observed(fact, of: side)
     }
 
     /// Notes a command.
@@ -193,7 +206,7 @@ public struct Observer {
             anomaly("\(what) of which nobody knows the side", nil)
             return
         }
-        attempts[current].seen.insert(side)
+        attempts.last.seen.insert(side)
         body(&self, side)
     }
 
@@ -206,10 +219,10 @@ public struct Observer {
     }
 
     private mutating func noticeStatus() {
-        let status = attempts[current].status
-        let last = attempts[current].lastStatus
+        let status = attempts.last.status
+        let last = attempts.last.lastStatus
         guard status != last else { return }
-        attempts[current].lastStatus = status
+        attempts.last.lastStatus = status
         guard status.word != last.word || status.stopping != last.stopping else { return }
         observe(.status(status), nil)
     }
@@ -269,7 +282,7 @@ public struct Observer {
     /// The attempt that the end of a QEMU belongs to: while the next one is only being prepared, with another QEMU,
     /// it is still the one before.
     func closing(_ side: Side) -> Int {
-        guard current > 0, !attempts[current].isOpened, attempts[current].greetings[side] == nil else {
+        guard current > 0, !attempts.last.isOpened, attempts.last.greetings[side] == nil else {
             return current
         }
         return current - 1
@@ -285,12 +298,12 @@ public struct Observer {
         hasPhaseRecords = true
         observe(.phase(move, inferred: false), side)
         guard move.to != .none else { return }
-        let last = attempts[current].recorded[side]?.last ?? .none
+        let last = attempts.last.recorded[side]?.last ?? .none
         if move.to < last, move.to < .postcopyFailed {
             anomaly("the phase goes backwards from \(last.rawValue) to \(move.to.rawValue)", side)
         }
-        guard move.to != last, (attempts[current].recorded[side]?.count ?? 0) < Self.maximumAnomalies else { return }
-        attempts[current].recorded[side, default: []].append(move.to)
+        guard move.to != last, (attempts.last.recorded[side]?.count ?? 0) < Self.maximumAnomalies else { return }
+        attempts.last.recorded[side, default: []].append(move.to)
     }
 
     private mutating func status(_ value: JSONValue) {
@@ -298,8 +311,8 @@ public struct Observer {
             anomaly("a published status nobody knows: \(value.text())", nil)
             return
         }
-        attempts[current].recordedWord = word
-        if word == .undecided { attempts[current].isUndecided = true }
+        attempts.last.recordedWord = word
+        if word == .undecided { attempts.last.isUndecided = true }
     }
 
     private mutating func request(_ value: JSONValue) {
@@ -308,12 +321,12 @@ public struct Observer {
         observe(.note("\(origin.rawValue) asks: \(word)"), nil)
         switch word {
         case "migrate":
-            if attempts[current].hasEnded { begin() }
-            if value["paused"]?.bool ?? false { attempts[current].context.isPausedIntended = true }
-        case "cancel" where attempts[current].migrateOrder != nil:
-            attempts[current].source.note(request: .cancel, origin: origin, sequence: order, at: now)
+            if attempts.last.hasEnded { begin() }
+            if value["paused"]?.bool ?? false { attempts.last.context.isPausedIntended = true }
+        case "cancel" where attempts.last.migrateOrder != nil:
+            attempts.last.source.note(request: .cancel, origin: origin, sequence: order, at: now)
         case "pause-guest":
-            attempts[current].source.note(request: .hold, origin: .policy, sequence: order, at: now)
+            attempts.last.source.note(request: .hold, origin: .policy, sequence: order, at: now)
         default: break
         }
     }
@@ -388,7 +401,7 @@ public struct Observer {
 
     /// What is known of the attempt going on; `nil` while it is only being prepared.
     public var currentAttempt: AttemptReport? {
-        attempts[current].isOpened ? report(of: attempts[current]) : nil
+        attempts.last.isOpened ? report(of: attempts.last) : nil
     }
 
     /// The attempt before the one going on.

@@ -25,26 +25,28 @@ extension Observer {
         } else if counts(command, side) {
             note(sent: command, side, in: pending.attempt)
         }
-        if opens, side == .source { attempts[current].migrateOrder = order }
+        if opens, side == .source { attempts.last.migrateOrder = order }
         observe(.sent(command, opens: opens), side)
         if let lost = conversations.sent(pending, id: id, on: key) {
             anomaly("the id of \(lost.command.name) (record \(name(of: lost.order))) is used again", side)
+        } else if pending.isContested {
+            keepChanges()
         }
         if case .stop = command, side == .source { pausedOnTheWay() }
-        if case .cont = command, side == .source { attempts[current].context.wasPausedOnTheWay = false }
+        if case .cont = command, side == .source { attempts.last.context.wasPausedOnTheWay = false }
     }
 
     /// Begins the attempt that a command belongs to, if it is not the one going on. Tells whether it opens this side.
     private mutating func open(for command: Command, _ side: Side) -> Bool {
         switch (side, command) {
         case (.source, .migrate(_, false)):
-            if attempts[current].migrateOrder != nil {
-                guard attempts[current].hasSourceEnded else { return false }
+            if attempts.last.migrateOrder != nil {
+                guard attempts.last.hasSourceEnded else { return false }
                 begin(keepingListener: true)
             }
             return true
         case (.destination, .migrateIncoming):
-            if attempts[current].hasEnded { begin() }
+            if attempts.last.hasEnded { begin() }
             return true
         default: return false
         }
@@ -53,30 +55,30 @@ extension Observer {
     /// Whether a command is part of the attempt: a cancel of something that was not begun is not.
     private mutating func counts(_ command: Command, _ side: Side) -> Bool {
         guard side == .source, command == .migrateCancel || command == .yank else { return true }
-        guard attempts[current].migrateOrder != nil || attempts[current].source.openedSequence != nil else {
+        guard attempts.last.migrateOrder != nil || attempts.last.source.openedSequence != nil else {
             return command == .yank
         }
-        let isCancel = command == .migrateCancel || attempts[current].source.triggers[.cancel]?.state == .requested
-        if isCancel, !attempts[current].source.triggers.wasSent(.cancel),
-            attempts[current].isDestinationOutOfSight(isOurs)
+        let isCancel = command == .migrateCancel || attempts.last.source.triggers[.cancel]?.state == .requested
+        if isCancel, !attempts.last.source.triggers.wasSent(.cancel),
+            attempts.last.isDestinationOutOfSight(isOurs)
         {
-            attempts[current].source.note(otherSideFailed: order - 1)
+            attempts.last.source.note(otherSideFailed: order - 1)
         }
         return true
     }
 
     private mutating func pausedOnTheWay() {
-        guard !isOurs, attempts[current].source.triggers[.hold]?.origin != .policy,
-            case .copying = attempts[current].source.stage
+        guard !isOurs, attempts.last.source.triggers[.hold]?.origin != .policy,
+            case .copying = attempts.last.source.stage
         else { return }
-        attempts[current].context.wasPausedOnTheWay = true
+        attempts.last.context.wasPausedOnTheWay = true
     }
 
     // MARK: Attempts
 
     /// Begins another attempt: nothing of the one before counts, but the QEMUs are what they are.
     mutating func begin(keepingListener: Bool = false) {
-        let last = attempts[current]
+        let last = attempts.last
         var next = ObservedAttempt()
         for side in Side.allCases {
             guard let machine = machines[side], !machine.isGone else { continue }
@@ -103,8 +105,8 @@ extension Observer {
         contested = nil
         begin(keepingListener: true)
         adopted = (pending.order, current)
-        attempts[current].seen.insert(.source)
-        attempts[current].migrateOrder = pending.order
+        attempts.last.seen.insert(.source)
+        attempts.last.migrateOrder = pending.order
         note(sent: pending.command, .source, in: current, since: pending)
     }
 
@@ -136,14 +138,14 @@ extension Observer {
 
     private mutating func greeted(_ version: QEMUVersion, _ side: Side, _ key: ConversationKey) {
         forget(key, side)
-        if attempts[current].hasEnded, side == .destination || machines[side]?.isGone ?? false {
+        if attempts.last.hasEnded, side == .destination || machines[side]?.isGone ?? false {
             begin()
-            attempts[current].seen.insert(side)
+            attempts.last.seen.insert(side)
         }
         if machines[side]?.isGone ?? false { machines[side] = Machine(connections: machines[side]?.connections ?? []) }
         machines[side]?.isConnected = true
         machines[side]?.version = version
-        attempts[current].greetings[side] = order
+        attempts.last.greetings[side] = order
         note(.greeting(version), side, in: current)
         observe(.greeting(version), side)
     }
@@ -170,9 +172,9 @@ extension Observer {
     private mutating func restart(_ side: Side) {
         if side == .source, let pending = contested, pending.attempt == current {
             adopt(pending)
-        } else if attempts[current].hasEnded, !attempts[current][side].words.isEmpty {
+        } else if attempts.last.read(side, { !$0.words.isEmpty }), attempts.last.hasEnded {
             begin()
-            attempts[current].seen.insert(side)
+            attempts.last.seen.insert(side)
         }
     }
 
@@ -181,15 +183,14 @@ extension Observer {
         _ word: StatusWord, _ source: ObservationSource, _ side: Side, _ note: (inout Observer) -> Void
     ) {
         let attempt = current
-        let before = attempts[attempt][side].words.last
-        let count = attempts[attempt][side].words.count
+        let (before, count) = attempts.last.read(side) { ($0.words.last, $0.words.count) }
         note(&self)
-        guard attempts[attempt][side].words.count != count else { return }
+        guard attempts.last.read(side, { $0.words.count }) != count else { return }
         observe(.word(word, from: source), side)
         if EventKind(word: word) == .unknownStatus { anomaly(once: "unknown status word '\(word)'", side, in: attempt) }
         if source == .event, let before, before.source == .event,
             let move = TransitionTable.anomaly(
-                from: before.word, to: word, on: side, version: attempts[attempt][side].version)
+                from: before.word, to: word, on: side, version: attempts.last.read(side) { $0.version })
         {
             anomaly(once: move, side, in: attempt)
         }
@@ -255,6 +256,7 @@ extension Observer {
             attempts[pending.attempt].isUnderWay || text.contains("migration process in progress")
         {
             observe(.refused(pending.command, text), .source)
+            keepChanges()
             return false
         }
         adopt(pending)
@@ -267,10 +269,10 @@ extension Observer {
     /// Whether a reply to `query-migrate` tells of the attempt going on.
     func isFresh(_ pending: PendingCommand, _ side: Side) -> Bool {
         guard pending.attempt == current else { return false }
-        guard let opened = attempts[current][side].openedSequence, opened < pending.order else { return false }
+        guard let opened = attempts.last[side].openedSequence, opened < pending.order else { return false }
         // A `migrate` refused at once has touched nothing.
-        return side == .destination || attempts[current].source.triggers[.migrate]?.refusal == nil
-            || !attempts[current].source.words.isEmpty
+        return side == .destination || attempts.last.source.triggers[.migrate]?.refusal == nil
+            || !attempts.last.source.words.isEmpty
     }
 
     /// A destination that was started with an address (`-incoming URI`, or a CPR channel) never got a
@@ -279,8 +281,8 @@ extension Observer {
     /// Only a QEMU that greeted in this attempt cannot be telling of an earlier one.
     private mutating func inferListening(_ sample: MigrationSample, _ pending: PendingCommand, _ side: Side) {
         guard side == .destination, let word = sample.status, word != .none, pending.attempt == current,
-            attempts[current].destination.openedSequence == nil, let greeted = attempts[current].greetings[side],
-            let migrate = attempts[current].migrateOrder, migrate < pending.order
+            attempts.last.destination.openedSequence == nil, let greeted = attempts.last.greetings[side],
+            let migrate = attempts.last.migrateOrder, migrate < pending.order
         else { return }
         let command = Command.migrateIncoming(uri: "as QEMU was started", exitOnError: nil)
         let start = PendingCommand(command: command, order: greeted, time: time, attempt: current)
@@ -291,20 +293,19 @@ extension Observer {
 
     private mutating func sampled(_ sample: MigrationSample, _ reply: Reply, _ side: Side) {
         let attempt = current
-        let error = attempts[attempt][side].errorDescription
-        let count = attempts[attempt][side].words.count
+        let (error, count) = attempts.last.read(side) { ($0.errorDescription, $0.words.count) }
         if let word = sample.status {
             self.word(word, .query, side) { $0.note(.reply(.queryMigrate, reply), side, in: attempt) }
         } else {
             note(.reply(.queryMigrate, reply), side, in: attempt)
         }
         if side == .source {
-            attempts[attempt].totalMilliseconds = sample.totalMilliseconds
-            attempts[attempt].downtimeMilliseconds = sample.downtimeMilliseconds
+            attempts.last.totalMilliseconds = sample.totalMilliseconds
+            attempts.last.downtimeMilliseconds = sample.downtimeMilliseconds
         }
-        if let text = attempts[attempt][side].errorDescription, text != error {
+        if let text = attempts.last.read(side, { $0.errorDescription }), text != error {
             observe(.error(text), side)
-        } else if attempts[attempt][side].words.count == count {
+        } else if attempts.last.read(side, { $0.words.count }) == count {
             observe(.poll(.queryMigrate, sample), side)
         }
     }
@@ -313,13 +314,13 @@ extension Observer {
 
     mutating func noticeRunning(_ side: Side) {
         noticed[side] = changes
-        guard attempts[current][side].isRunning ?? false else { return }
-        guard attempts[current].destination.openedSequence != nil else { return }
-        let hasRun = attempts[current].destination.events.has(.ran)
-        if side == .destination, hasRun, !attempts[current].destination.triggers.wasSent(.run) {
+        guard attempts.last.read(side, { $0.isRunning }) ?? false else { return }
+        guard attempts.last.destination.openedSequence != nil else { return }
+        let hasRun = attempts.last.destination.events.has(.ran)
+        if side == .destination, hasRun, !attempts.last.destination.triggers.wasSent(.run) {
             anomaly(once: "the destination runs the guest without a recorded cont", .destination, in: current)
         }
-        if hasRun, attempts[current].source.isRunning ?? false, attempts[current].destination.isRunning ?? false {
+        if hasRun, attempts.last.source.isRunning ?? false, attempts.last.destination.isRunning ?? false {
             anomaly(once: "both QEMUs run the guest", nil, in: current)
         }
     }

@@ -29,6 +29,8 @@ struct Repeated {
     var opened = 0
     /// The number of the shape of the last reply to `query-status`.
     var state = -1
+    /// Whether a `MIGRATION_PASS` was counted.
+    var hasPass = false
 }
 
 /// The observer's short ways: each does what the long way would do, and is only taken where that was compared before
@@ -62,7 +64,7 @@ extension Observer {
             return
         }
         begin(name, line.microseconds)
-        attempts[current].seen.insert(side)
+        attempts.last.seen.insert(side)
         switch kind {
         case .sent(let command): sent(command, id, side, key)
         case .event(let event): self.event(event, side)
@@ -88,7 +90,7 @@ extension Observer {
         }
         let before = candidate(reply, side)
         begin(name, line.microseconds)
-        attempts[current].seen.insert(side)
+        attempts.last.seen.insert(side)
         returned(id, side, key) { _ in reply }
         if let before { certify(before, reply, side) }
         finish()
@@ -98,14 +100,14 @@ extension Observer {
     private func candidate(
         _ reply: Reply, _ side: Side
     ) -> (attempt: Int, evidence: Evidence, inference: PhaseInference)? {
-        let evidence = attempts[current][side]
+        let evidence = attempts.last[side]
         switch reply {
         case .migration(let sample):
             guard evidence.canRepeat(sample.status, total: sample.totalMilliseconds) else { return nil }
         case .status(let state): guard machines[side]?.runState == state else { return nil }
         default: return nil
         }
-        return (current, evidence, attempts[current].inference)
+        return (current, evidence, attempts.last.inference)
     }
 
     /// Compares what the long way made of a reply with what the short one would have made of it.
@@ -122,7 +124,7 @@ extension Observer {
         case .status(let state): evidence.repeat(state, sequence: order, at: time)
         default: return
         }
-        guard evidence == attempts[current][side], inference == attempts[current].inference else { return }
+        guard evidence == attempts.last[side], inference == attempts.last.inference else { return }
         // Nothing that rules read has changed.
         let isNoticed = noticed[side] == changes
         changes &-= 1
@@ -161,6 +163,7 @@ extension Observer {
             let number = block.number(0, of: line)
             let time = Instant(microseconds: line.microseconds)
             guard attempts.last[side].repeatPass(number, sequence: order &+ 1, at: time) else { return false }
+            repeated[side].hasPass = true
             step(name, line.microseconds)
             observe(.event(.pass(number)), side)
             return true
@@ -169,7 +172,7 @@ extension Observer {
 
     /// Where the connection of a shape is.
     @inline(__always)
-    private func place(of shape: ObservedShape) -> Int? {
+    func place(of shape: ObservedShape) -> Int? {
         if shape.version == conversations.version { return shape.place >= 0 ? shape.place : nil }
         shape.version = conversations.version
         shape.place = shape.key.flatMap { conversations.place(of: $0) } ?? -1
@@ -185,12 +188,7 @@ extension Observer {
             guard case .sent(let command) = shape.kind, let name = conversations.name(of: command) else { return false }
             shape.name = name
         }
-        let ask: Conversation.Query.Ask =
-            switch shape.way {
-            case .queryMigrate: .migration
-            case .queryStatus: .state
-            default: .other
-            }
+        let ask = Conversation.Query.Ask(shape.way)
         let query = Conversation.Query(
             id: line.identifier, ask: ask, name: shape.name, order: order &+ 1, microseconds: line.microseconds,
             attempt: current)
@@ -256,7 +254,8 @@ extension Observer {
             attempts.last.inference.canRepeatAnswer(of: side), let summary = shape.summary,
             summary.word == steady[side].word, summary.errorDescription == steady[side].errorDescription
         else { return false }
-        return attempts.last[side].canRepeat(summary.word, total: shape.total(line, block))
+        let total = shape.total(line, block)
+        return attempts.last.read(side) { $0.canRepeat(summary.word, total: total) }
     }
 
     /// Counts a reply to `query-migrate` that is a repetition.

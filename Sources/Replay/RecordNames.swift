@@ -8,6 +8,8 @@ struct RecordNames {
 
     private var runs: [Run] = []
     private(set) var count = 0
+    /// That of the last run.
+    private var offset = Int.min
 
     /// A trace in which every other line is a comment shall not fill the memory: of the oldest records the names are
     /// forgotten then.
@@ -18,11 +20,12 @@ struct RecordNames {
     mutating func append(_ name: Int) {
         count &+= 1
         let offset = name &- count
-        if let last = runs.last, last.offset == offset { return }
+        guard offset != self.offset else { return }
         begin(offset)
     }
 
     private mutating func begin(_ offset: Int) {
+        self.offset = offset
         if runs.count >= Self.maximumRuns { runs.removeFirst(runs.count / 2) }
         runs.append(Run(order: count, offset: offset))
     }

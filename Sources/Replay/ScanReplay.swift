@@ -35,11 +35,27 @@ struct ScanReplay: ~Copyable {
             shape.attachment = new
             return new
         }
+        var quiet = observer.quiet(shapes)
+        var version = observer.conversations.version
+        observer.prepareQuiet()
+        defer { observer.settle(block, shapes) }
         for line in block.lines {
             each?(line)
             let number = firstLine &+ Int(line.line)
-            if line.shape >= 0 {
-                observer.apply(line, of: shapes[Int(line.shape)], in: block, named: number, &decoder)
+            let place = Int(line.shape)
+            if place >= 0, observer.applyQuietly(line, quiet[place], at: place, in: block, named: number) { continue }
+            observer.settle(block, shapes)
+            defer {
+                if version != observer.conversations.version {
+                    version = observer.conversations.version
+                    quiet = observer.quiet(shapes)
+                } else if place >= 0 {
+                    quiet[place] = observer.quiet(shapes[place])
+                }
+                observer.prepareQuiet()
+            }
+            if place >= 0 {
+                observer.apply(line, of: shapes[place], in: block, named: number, &decoder)
             } else {
                 switch block.others[Int(~line.shape)] {
                 case .record(var record):
