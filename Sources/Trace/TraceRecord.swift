@@ -139,7 +139,8 @@ public enum TraceMember: Sendable, Hashable {
     case restarted(JSONValue)
     /// What was read of a QEMU before anything was asked of it, or `failed` and why.
     case survey(JSONValue)
-    /// An effect, written before its bytes leave.
+    /// An effect, written before its bytes leave by whoever decided on it. A recorder and an importer decide nothing: what they saw
+    /// sent is a `send`, and an intent of theirs would claim what nobody saw.
     case intent(JSONValue)
     /// What must be put back.
     case saved(JSONValue)
