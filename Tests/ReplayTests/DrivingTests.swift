@@ -132,10 +132,10 @@ struct DrivingTests {
             if Self.isOutput(record), index + 1 < recording.records.count {
                 var cut = replay
                 for later in recording.records[(index + 1)...] { cut.apply(later) }
-                // The end of a process or a connection may come in between without anything being wrong.
+                // The end of a process or a connection may come in between without anything being wrong; descriptors belong to what follows.
                 let next = recording.records[(index + 1)...].first { later in
                     switch later.member {
-                    case .process, .monitor, .mark: false
+                    case .process, .monitor, .mark, .fds: false
                     default: true
                     }
                 }
