@@ -24,7 +24,8 @@ public struct RecordCommand: AsyncParsableCommand {
             Without --clients another client waits until the first has left, as it would with QEMU.
 
             --qmp and --listen may be given more than once: both QEMUs of a migration are recorded in one file that way, the \
-            first as the source and the second as the destination unless --side says otherwise.
+            first as the source and the second as the destination unless --side says otherwise. Of a single QEMU it is \
+            inferred: one that was started with -incoming is a destination until its guest runs and leaves again.
 
             Passwords, keys and typed keystrokes are masked in the trace, never in what passes. It ends when QEMU closes \
             its monitor, or by Ctrl-C. Exit codes: \(CommandOutcome.usage.rawValue) usage, \

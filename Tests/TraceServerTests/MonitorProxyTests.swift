@@ -1,5 +1,6 @@
 import JSONC
 import Testing
+import Trace
 
 @testable import TraceServer
 
@@ -16,8 +17,9 @@ private struct Bench: ~Copyable {
     static let greeting =
         #"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}"#
 
-    init(clients: Int = 1, maximumBytes: Int = 1 << 20) {
-        proxy = MonitorProxy(maximumClients: clients, maximumBytes: maximumBytes)
+    init(clients: Int = 1, maximumBytes: Int = 1 << 20, start: TraceSide? = nil) {
+        proxy = MonitorProxy(
+            maximumClients: clients, maximumBytes: maximumBytes, role: InferredRole(start: start))
     }
 
     mutating func note(_ actions: [ProxyAction]) {
@@ -44,6 +46,12 @@ private struct Bench: ~Copyable {
         let bytes = Array((text + end).utf8)
         let actions = bytes.withUnsafeBytes { proxy.fromClient(number, $0, descriptors: descriptors) }
         note(actions)
+    }
+
+    /// A command of client 1 and its success.
+    mutating func does(_ name: String) {
+        client(1, #"{"execute": "\#(name)"}"#)
+        qemu(#"{"return": {}}"#)
     }
 
     mutating func come(_ number: Int) { note(proxy.clientCame(number)) }
@@ -81,6 +89,34 @@ private struct Bench: ~Copyable {
 }
 
 @Suite struct MonitorProxyTests {
+    /// A QEMU that was started as a destination becomes a source once its guest ran and leaves again; one whose start is not known
+    /// is what it is told to be.
+    @Test(
+        arguments: [
+            (nil, ["query-status", "migrate"], .source), (nil, ["migrate-incoming"], .destination),
+            (nil, ["cont", "migrate-incoming"], .source), (.source, ["migrate-incoming"], .source),
+            (.destination, ["migrate-incoming", "migrate"], .destination),
+            (.destination, ["migrate-incoming", "cont"], .destination),
+            (.destination, ["migrate-incoming", "cont", "migrate"], .source),
+        ] as [(TraceSide?, [String], TraceSide)])
+    func theRoleFollowsFromTheStartAndTheCommands(_ start: TraceSide?, _ commands: [String], _ side: TraceSide) {
+        var talk = Bench(start: start)
+        talk.open()
+        #expect(talk.proxy.role.side == start ?? .source)
+        for command in commands { talk.does(command) }
+        #expect(talk.proxy.role.side == side)
+    }
+
+    /// What was refused changes nothing.
+    @Test func aRefusedContIsNone() {
+        var talk = Bench(start: .destination)
+        talk.open()
+        talk.client(1, #"{"execute": "cont"}"#)
+        talk.qemu(#"{"error": {"class": "GenericError", "desc": "no"}}"#)
+        talk.does("migrate")
+        #expect(talk.proxy.role.side == .destination)
+    }
+
     @Test func aSingleClientsBytesPassAsTheyAre() {
         var bench = Bench()
         bench.qemu(Bench.greeting)

@@ -79,6 +79,7 @@ struct MonitorProxy: ~Copyable {
     private(set) var clients: [Client] = []
     var pending: [Pending] = []
     var parser = JSONParser()
+    private(set) var role: InferredRole
     private let maximumBytes: Int
     private var framer: QMPFramer
     private var greeting: [UInt8]?
@@ -90,7 +91,8 @@ struct MonitorProxy: ~Copyable {
     private var isBlind = false
     private var actions: [ProxyAction] = []
 
-    init(maximumClients: Int = 1, maximumBytes: Int = 64 << 20) {
+    init(maximumClients: Int = 1, maximumBytes: Int = 64 << 20, role: InferredRole = InferredRole()) {
+        self.role = role
         self.maximumClients = Swift.max(1, maximumClients)
         self.maximumBytes = maximumBytes
         framer = QMPFramer(maximumBytes: maximumBytes)
@@ -211,6 +213,7 @@ struct MonitorProxy: ~Copyable {
             greet()
         case .reply(let isError):
             let answered = takePending(heading.id)
+            if let answered, !isError { role.succeeded(answered.name) }
             record(.received(message, isSecret: answered?.isSecret ?? false))
             if let answered {
                 negotiated(answered, isError)
@@ -362,6 +365,7 @@ struct MonitorProxy: ~Copyable {
             foreignCount += 1
             wire = heading.replacingID(of: message, id)
         }
+        role.sent(command.name)
         pending.append(entry)
         output.bytes += wire
         if maximumClients > 1 { output.bytes += lineEnd }

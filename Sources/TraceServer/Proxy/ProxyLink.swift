@@ -87,13 +87,13 @@ final class ProxyLink {
 
     init(_ monitor: RecordedMonitor, maximumClients: Int) throws(ProxyError) {
         self.monitor = monitor
-        proxy = MonitorProxy(maximumClients: maximumClients)
         do throws(UnixSocket.ConnectFailure) {
             qemu = try UnixSocket.connect(to: monitor.qemu)
         } catch {
             throw ProxyError(error.error, isUnavailable: true)
         }
         peer = QMPPeer(socket: qemu)
+        proxy = MonitorProxy(maximumClients: maximumClients, role: InferredRole(start: Self.start(of: peer)))
         do throws(QMPError) {
             listener = try UnixSocket.listen(at: monitor.listen, backlog: 16)
         } catch {
@@ -102,6 +102,27 @@ final class ProxyLink {
         }
         identity = UnixSocket.identity(of: monitor.listen.path)
     }
+
+    /// What the process was started as; nil if that cannot be seen.
+    private static func start(of peer: QMPPeer?) -> TraceSide? {
+        guard let pid = peer?.pid, pid > 0, let source = try? ByteSource.open(path: "/proc/\(pid)/cmdline") else {
+            return nil
+        }
+        var line: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        // More than the kernel lets a command line have.
+        while line.count < 8 << 20, let count = try? chunk.withUnsafeMutableBytes({ try source.read(into: $0) }),
+            count > 0
+        {
+            line += chunk[..<count]
+        }
+        let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        guard let program = words.first?.split(separator: "/").last, program.hasPrefix("qemu") else { return nil }
+        return words.contains { $0 == "-incoming" || $0 == "--incoming" } ? .destination : .source
+    }
+
+    /// Which end of a migration it is now, as far as that is known.
+    var side: TraceSide? { monitor.side ?? (monitor.name == nil ? proxy.role.side : nil) }
 
     /// Whether QEMU is still there.
     var isOpen: Bool { qemu >= 0 }

@@ -226,7 +226,7 @@ private struct Turn {
     private mutating func note(_ record: ProxyRecord, of link: ProxyLink, at now: Int64) {
         entries.append(
             ProxyJournal.Entry(
-                microseconds: now, side: link.monitor.side, qemu: link.monitor.name, record: record))
+                microseconds: now, side: link.side, qemu: link.monitor.name, record: record))
     }
 
     private mutating func flush(_ link: ProxyLink) {

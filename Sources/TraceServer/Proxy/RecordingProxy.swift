@@ -26,7 +26,7 @@ public struct RecordedMonitor: Hashable, Sendable {
     public var qemu: QMPAddress
     /// Where clients come instead.
     public var listen: QMPAddress
-    /// Which end of a migration it is, if that is known.
+    /// Which end of a migration it is; nil: that is inferred from how it was started and what it is told, unless it has a name.
     public var side: TraceSide?
     /// Its name in the trace, if there are several whose sides are not known.
     public var name: String?
@@ -81,6 +81,7 @@ public final class RecordingProxy: Sendable {
         for monitor in monitors { links.append(try ProxyLink(monitor, maximumClients: options.maximumClients)) }
         var header = header
         header.other["redacted"] = .bool(options.isRedacted)
+        if monitors.contains(where: { $0.side == nil && $0.name == nil }) { header.other["sides"] = "inferred" }
         var clock = timespec()
         clock_gettime(CLOCK_MONOTONIC, &clock)
         // Two recordings of one host can be put together by it.

@@ -14,11 +14,14 @@ private final class Recorded {
     let trace: String
     let socket: String
 
-    init(_ arguments: [String] = [], sockets: Int = 1) throws {
+    init(
+        _ arguments: [String] = [], sockets: Int = 1, incoming: QEMUProcess.Options.Incoming? = nil
+    ) throws {
         directory = try LabDirectory()
         var options = QEMUProcess.Options(label: "recorded")
         options.paused = true
         options.qmpSockets = sockets
+        options.incoming = incoming
         qemu = try QEMUProcess.start(options, in: directory)
         trace = directory.file("recorded.qmptrace")
         socket = directory.file("recorder.qmp")
@@ -186,6 +189,22 @@ extension MigrationTests {
             _ = try recorded.recorder.finish()
             #expect(try recorded.records().sent.filter { $0 == "query-status" }.count == 20)
             #expect(try BlockingQMP(recorded.qemu.qmpPath).runState() == "prelaunch")
+        }
+
+        /// Nobody said which end it is: its command line does, so that the recording can be replayed.
+        @Test(arguments: [TraceSide.source, .destination]) func theSideIsInferred(_ side: TraceSide) throws {
+            let recorded = try Recorded(incoming: side == .destination ? .deferred : nil)
+            let client = try BlockingQMP(recorded.socket)
+            try client.execute("query-status")
+            let records = try recorded.end()
+            let talk = records.filter { record in
+                switch record.member {
+                case .send, .recv: true
+                default: false
+                }
+            }
+            #expect(!talk.isEmpty && talk.allSatisfy { $0.side == side })
+            #expect(fileText(recorded.trace).contains(#""sides":"inferred""#))
         }
 
         @Test func secretsAreMasked() throws {
