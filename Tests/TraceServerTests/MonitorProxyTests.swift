@@ -376,3 +376,12 @@ extension String {
         return String(text)
     }
 }
+
+extension MonitorProxy {
+    /// What is passed on at once and what follows, in their order.
+    mutating func fromQEMU(_ bytes: UnsafeRawBufferPointer) -> [ProxyAction] {
+        var passed: [ProxyAction] = []
+        let rest = fromQEMU(bytes) { passed.append(.toClient($0, $1, $2)) }
+        return passed + rest
+    }
+}

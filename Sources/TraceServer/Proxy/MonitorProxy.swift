@@ -154,10 +154,14 @@ struct MonitorProxy: ~Copyable {
     }
 
     /// QEMU sent bytes.
-    mutating func fromQEMU(_ bytes: UnsafeRawBufferPointer, descriptors: [CInt] = []) -> [ProxyAction] {
+    ///
+    /// - Parameter pass: Gets what goes to a client as it is, before anybody looks at it: a long reply takes a while to be understood.
+    mutating func fromQEMU(
+        _ bytes: UnsafeRawBufferPointer, descriptors: [CInt] = [], pass: (_ client: Int, [UInt8], [CInt]) -> Void
+    ) -> [ProxyAction] {
         let direct = directClient
         if let direct {
-            actions.append(.toClient(direct, Array(bytes), descriptors))
+            pass(direct, Array(bytes), descriptors)
         } else if !descriptors.isEmpty {
             giveAway(descriptors)
         }

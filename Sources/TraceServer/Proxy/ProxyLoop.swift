@@ -135,7 +135,9 @@ private struct Turn {
         let now = journal.now
         guard count > 0 else { return qemuLeft(link) }
         let actions = buffer.withUnsafeBytes { bytes in
-            link.proxy.fromQEMU(UnsafeRawBufferPointer(rebasing: bytes[..<count]), descriptors: descriptors)
+            link.proxy.fromQEMU(UnsafeRawBufferPointer(rebasing: bytes[..<count]), descriptors: descriptors) {
+                Self.send($1, $2, toClient: $0, link)
+            }
         }
         carryOut(actions, link, at: now)
     }
@@ -206,20 +208,24 @@ private struct Turn {
                 // At once: what is only written down can wait.
                 if link.qemuOutbox.send(to: link.qemu) == .broken { link.qemuOutbox.discard() }
             case .toClient(let number, let bytes, let descriptors):
-                guard let index = link.clients.firstIndex(where: { $0.number == number }) else {
-                    descriptors.forEach { Glibc.close($0) }
-                    continue
-                }
-                link.clients[index].outbox.append(bytes, descriptors)
-                if link.clients[index].outbox.send(to: link.clients[index].socket) == .broken {
-                    link.clients[index].outbox.discard()
-                }
+                Self.send(bytes, descriptors, toClient: number, link)
             case .closeClient(let number):
                 guard let index = link.clients.firstIndex(where: { $0.number == number }) else { continue }
                 link.clients[index].isClosing = true
             case .discard(let descriptors): descriptors.forEach { Glibc.close($0) }
             case .record(let record): note(record, of: link, at: now)
             }
+        }
+    }
+
+    private static func send(_ bytes: [UInt8], _ descriptors: [CInt], toClient number: Int, _ link: ProxyLink) {
+        guard let index = link.clients.firstIndex(where: { $0.number == number }) else {
+            descriptors.forEach { Glibc.close($0) }
+            return
+        }
+        link.clients[index].outbox.append(bytes, descriptors)
+        if link.clients[index].outbox.send(to: link.clients[index].socket) == .broken {
+            link.clients[index].outbox.discard()
         }
     }
 

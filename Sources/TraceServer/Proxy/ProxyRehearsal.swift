@@ -20,7 +20,9 @@ package struct ProxyRehearsal: ~Copyable {
 
     /// Bytes from QEMU.
     package mutating func qemuSays(_ bytes: [UInt8]) {
-        let actions = bytes.withUnsafeBytes { proxy.fromQEMU($0) }
+        var passed = 0
+        let actions = bytes.withUnsafeBytes { proxy.fromQEMU($0) { _, part, _ in passed += part.count } }
+        bytesOut += passed
         count(actions)
     }
 
