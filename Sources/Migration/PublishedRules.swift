@@ -123,6 +123,15 @@ public enum PublishedRules {
             because: [.source(.event(.postcopyActive)), .source(.event(.processEnded))]
         ) { source, destination, _ in JointPostcopy.isLost(source, destination) && source.gone != nil },
         joint(
+            "in post-copy one of both ended before the destination was told to run the guest, all of which the source "
+                + "holds", .undecided,
+            because: [
+                .source(.event(.postcopyActive)), .source(.event(.cancelled)), .source(.event(.failed)),
+                .destination(.event(.postcopyActive)), .destination(.event(.failed)),
+                .destination(.event(.processEnded)),
+            ]
+        ) { source, destination, _ in JointPostcopy.isLost(source, destination) && !mayHaveRun(destination) },
+        joint(
             "in post-copy the destination is gone or gave up before both were done", .lost,
             because: [.destination(.event(.failed)), .destination(.event(.processEnded))]
         ) { source, destination, _ in JointPostcopy.isLost(source, destination) && hasFailed(destination) },

@@ -134,7 +134,7 @@ extension Verdict {
                 [
                     .source(.failed), .source(.cancelled), .source(.monitorLost), .destination(.failed),
                     .destination(.processEnded), .destination(.monitorLost),
-                ], over: [.lost],
+                ], over: [.undecided],
                 "the rules miss that a guest that was paused before is not continued after a post-copy that came to "
                     + "nothing"
             )

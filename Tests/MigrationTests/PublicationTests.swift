@@ -158,8 +158,12 @@ import Testing
     ) {
         let out = running + [.event(.stop), .word(.device), .word(state)]
         let into = listening + [.word(state)]
+        let told = into + [.send(.cont)]
         #expect(word(out + [.process(.gone)], into) == .lost)
-        #expect(word(out, into + [.process(.gone)]) == .lost)
+        #expect(word(out + [.process(.gone)], told) == .lost)
+        #expect(word(out, told + [.process(.gone)]) == .lost)
+        // Before anybody let it run over there, all of it is on the source.
+        #expect(word(out, into + [.process(.gone)]) == .undecided)
     }
 
     // MARK: on the way

@@ -27,24 +27,35 @@ import Testing
     private static let inPostcopy = running + [.event(.stop), .word(.device), .word(.postcopyActive)]
     private static let powerOff = Line.event(.shutdown(byGuest: true, reason: "guest-shutdown"))
 
+    private static let heldBySource =
+        "in post-copy one of both ended before the destination was told to run the guest, all of which the source holds"
+
     static let cases: [Case] = [
         Case(rule: "the source was never told to migrate", source: [.state(.running)], destination: arrived),
         Case(
             rule: "in post-copy the source is gone before it was done", source: inPostcopy + [.process(.gone)],
             destination: listening + [.word(.postcopyActive)]),
         Case(
-            rule: "in post-copy the destination is gone or gave up before both were done", source: inPostcopy,
+            rule: heldBySource, source: inPostcopy,
             destination: listening + [.word(.postcopyActive), .process(.gone)]),
         Case(
+            rule: heldBySource, source: inPostcopy, destination: listening + [.word(.postcopyActive), .word(.failed)]),
+        Case(
+            rule: heldBySource, source: inPostcopy + [.send(.migrateCancel), .word(.cancelling), .word(.cancelled)],
+            destination: listening + [.word(.postcopyActive), .word(.postcopyPaused)]),
+        Case(
             rule: "in post-copy the destination is gone or gave up before both were done", source: inPostcopy,
-            destination: listening + [.word(.postcopyActive), .word(.failed)]),
+            destination: listening + [.word(.postcopyActive), .send(.cont), .process(.gone)]),
+        Case(
+            rule: "in post-copy the destination is gone or gave up before both were done", source: inPostcopy,
+            destination: listening + [.word(.postcopyActive), .event(.resume), .word(.failed)]),
         Case(
             rule: "in post-copy the guest shut itself down on the destination, which is gone", source: inPostcopy,
             destination: listening + [.word(.postcopyActive), .event(.resume), powerOff, .process(.exited(0))]),
         Case(
             rule: "in post-copy the source ended and did not continue the guest",
             source: inPostcopy + [.send(.migrateCancel), .word(.cancelling), .word(.cancelled)],
-            destination: listening + [.word(.postcopyActive), .word(.postcopyPaused)]),
+            destination: listening + [.word(.postcopyActive), .send(.cont), .event(.resume), .word(.postcopyPaused)]),
         Case(
             rule: "in post-copy the source continued the guest by itself, and it ran on the destination too",
             source: inPostcopy + [.word(.failed), .event(.resume)],
