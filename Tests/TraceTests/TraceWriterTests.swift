@@ -33,7 +33,8 @@ import Trace
         .process(.signalled(9)), .process(.unknown), .request(["do": "migrate"]), .call(["step": "begin"]),
         .answer(["step": "begin", "accepted": true]), .peer("lost"), .timeout("cancel"), .arm(["a": 1]), .disarm("a"),
         .restarted(["pid": 1]), .intent("x"), .saved([]), .run("id"), .refused("id"), .surrendered("id"), .kill([:]),
-        .lease(nil), .phase(["from": "none", "to": "begin3"]), .status(["status": "active"]), .mark("é\n\u{0}\"\\"),
+        .lease(nil), .phase(["from": "none", "to": "begin3"]), .status(["status": "active"]), .survey(["failed": "x"]),
+        .result(["outcome": "lost"]), .mark("é\n\u{0}\"\\"),
         .unknown("later", 18_446_744_073_709_551_615.0), .unknown("a \"key\"\n", true),
     ]
 
@@ -130,5 +131,26 @@ import Trace
         writer.removePending(-1)
         writer.removePending(1000)
         #expect(writer.pending.isEmpty)
+    }
+
+    /// The documented members are the ones there are.
+    @Test func everyMemberIsDocumented() throws {
+        let own = "Tests/TraceTests/TraceWriterTests.swift"
+        #expect(#filePath.hasSuffix(own))
+        let page = "\(#filePath.dropLast(own.count))Sources/Trace/Trace.docc/TraceFormat.md"
+        let lines = LineSource(try ByteSource.open(path: page), maximumLineBytes: 1 << 16)
+        var isRecords = false
+        var documented: [String] = []
+        while case .complete(let range) = try lines.next() {
+            let line = String(decoding: lines.buffer[range], as: UTF8.self)
+            isRecords = isRecords || line == "### Records"
+            guard isRecords, line.hasPrefix("| `"), let name = line.split(separator: "`").dropFirst().first else {
+                continue
+            }
+            documented.append(String(name))
+        }
+        let known = Self.members.filter { if case .unknown = $0 { false } else { true } }.map(\.name)
+        #expect(Set(documented) == Set(known))
+        #expect(documented.count == Set(known).count)
     }
 }
