@@ -25,9 +25,14 @@ final class ProxyJournal: Sendable {
 
     /// So much may wait for a disk that stands still.
     private static let maximumBytes = 64 << 20
+    /// So much of a recording is lost at the most if the recorder is killed.
+    private static let gatherMilliseconds: CInt = 1
 
     private let state: Mutex<State>
+    /// Something is to be written.
     private let wake: Wakeup
+    /// Nothing follows.
+    private let closing: Wakeup
     private let ended: Wakeup
     private let isRedacted: Bool
     private let tell: @Sendable (String) -> Void
@@ -41,7 +46,7 @@ final class ProxyJournal: Sendable {
         self.tell = tell
         state = Mutex(State(path: log.path))
         do throws(WakeupFailure) {
-            (wake, ended) = (try Wakeup(), try Wakeup())
+            (wake, closing, ended) = (try Wakeup(), try Wakeup(), try Wakeup())
         } catch {
             throw ProxyError("a pipe", error.code)
         }
@@ -79,6 +84,7 @@ final class ProxyJournal: Sendable {
             return state.isOver
         }
         if !wasOver {
+            closing.notify()
             wake.notify()
             ended.wait()
         }
@@ -94,6 +100,9 @@ final class ProxyJournal: Sendable {
             var descriptor = pollfd(fd: wake.descriptor, events: Int16(POLLIN), revents: 0)
             _ = poll(&descriptor, 1, wait)
             wake.drain()
+            // What follows within a moment is written along: to be woken for each message would cost the messages time.
+            var end = pollfd(fd: closing.descriptor, events: Int16(POLLIN), revents: 0)
+            _ = poll(&end, 1, Self.gatherMilliseconds)
             let (entries, lost, isOver) = state.withLock { state in
                 defer {
                     state.entries = []
