@@ -117,8 +117,8 @@ extension LineLayouts {
 
         /// The part is not as it was. Some grow a digit now and then, others change all the time.
         private mutating func change(_ form: inout Form, _ hits: Int) {
-            if form.changes[part] < .max { form.changes[part] += 1 }
-            let changes = Int(form.changes[part])
+            form.changes[part] += 1
+            let changes = form.changes[part]
             if form.lengths.count > LineLayouts.maximumSteady || changes >= 2 && changes * 1024 > hits {
                 form.isVarying[part] = true
             }

@@ -75,7 +75,7 @@ final class LineLayouts {
     struct Form {
         var parts: [LineTemplate.Part] = []
         var lengths: [Int] = []
-        var changes: [UInt8] = []
+        var changes: [Int] = []
         var isVarying: [Bool] = []
         var text: [UInt8] = []
     }
@@ -170,7 +170,12 @@ final class LineLayouts {
 
     private func anyTime(_ place: inout UnsafeRawPointer, _ microseconds: inout Int64) -> Bool {
         guard LineTemplates.time(&place, &microseconds) else { return false }
-        secondsDigits = min(String(microseconds / 1_000_000).utf8.count, 8)
+        var (digits, bound) = (1, Int64(10_000_000))
+        while digits < 8, microseconds >= bound {
+            digits += 1
+            bound *= 10
+        }
+        secondsDigits = digits
         return true
     }
 

@@ -1,3 +1,4 @@
+import JSONC
 import Testing
 
 @testable import Trace
@@ -103,6 +104,74 @@ import Testing
         #expect(bytes == Array(text.utf8))
     }
 
+    /// A reply with numbers and an id of any length, and what has to be read of it.
+    struct Varied {
+        var text: String
+        var microseconds: Int64
+        var identifier: String
+        var whole: Int64
+        var fraction: Double
+
+        init(random: inout TraceMutationTests.Generator, steady: Bool) {
+            func digits(_ count: Int) -> String {
+                String(Int64.random(in: 1...9, using: &random))
+                    + (1..<max(count, 1)).map { _ in String(Int.random(in: 0...9, using: &random)) }.joined()
+            }
+            func length(_ usual: Int, _ most: Int) -> Int { steady ? usual : Int.random(in: 1...most, using: &random) }
+            let seconds = digits(length(4, 11))
+            let decimals = digits(length(6, 6))
+            microseconds = Int64(seconds + decimals.padding(6)) ?? -1
+            whole = Int64(digits(length(5, 18))) ?? -1
+            let part = "\(digits(length(3, 15))).\(digits(length(14, 18)))"
+            fraction = Double(part) ?? .nan
+            let letters = Array("abc-0123456789")
+            identifier =
+                steady
+                ? "src-" + digits(3)
+                : String(
+                    (0..<Int.random(in: 0...64, using: &random)).map { _ in letters.randomElement(using: &random) ?? "x"
+                    })
+            text = """
+                {"t":\(seconds).\(decimals),"side":"source","recv":{"return": {"n": \(digits(length(2, 18))), \
+                "a": \(whole), "list": [0, \(digits(length(1, 9)))], "b": \(part)}, "id": "\(identifier)"}}
+                """
+        }
+    }
+
+    /// Lines that look as the ones before and lines in which everything has another length: what is read is the same.
+    @Test(arguments: [64, 3000, 1 << 20])
+    func whatVariesIsReadAtAnyLength(blockBytes: Int) throws {
+        var random = TraceMutationTests.Generator(state: 11)
+        let lines = (0..<3000).map { number in
+            // At first nothing but digits changes, then everything now and then, then always.
+            Varied(random: &random, steady: number < 300 || number < 1500 && number % 50 != 0)
+        }
+        let text = (["{\"qmptrace\":1}"] + lines.map(\.text)).joined(separator: "\n") + "\n"
+        let scan = try TraceScan(bytes: Array(text.utf8), name: "x", blockBytes: blockBytes)
+        var place = 0
+        var shaped = 0
+        try scan.forEachBlock(wanted: [["recv", "return", "a"], ["recv", "return", "b"]]) { block, _ in
+            for line in block.lines {
+                let expected = lines[place]
+                place += 1
+                guard line.shape >= 0 else { continue }
+                shaped += 1
+                let hint = "line \(place): \(expected.text)"
+                #expect(line.microseconds == expected.microseconds, "\(hint)")
+                #expect(block.number(0, of: line) == expected.whole, "\(hint)")
+                #expect(block.number(1, of: line) == Int64(bitPattern: expected.fraction.bitPattern), "\(hint)")
+                let identifier =
+                    block.longIdentifier(of: line)
+                    ?? line.identifier.value.flatMap { if case .string(let text) = $0 { text } else { nil } }
+                #expect(identifier == expected.identifier, "\(hint)")
+            }
+            return true
+        }
+        #expect(place == lines.count)
+        // Only the first one has nothing before it.
+        #expect(shaped == lines.count - 1)
+    }
+
     @Test func shapesAreForgottenWhenThereAreTooMany() throws {
         var text = "{\"qmptrace\":1}\n"
         for number in 0..<150_000 {
@@ -134,4 +203,9 @@ import Testing
         }
         #expect(blocks == 5)
     }
+}
+
+extension String {
+    /// Decimals as six digits.
+    fileprivate func padding(_ count: Int) -> String { self + String(repeating: "0", count: count - utf8.count) }
 }
