@@ -80,7 +80,9 @@ public struct ConvertCommand: ParsableCommand {
     }
 
     /// Looks through the files, then writes.
-    public func run() throws {
+    public func run() throws { try Console.telling(tell) }
+
+    private func tell() throws {
         let conversion: Conversion
         do throws(TraceError) {
             conversion = try look()

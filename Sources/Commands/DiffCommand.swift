@@ -53,7 +53,9 @@ public struct DiffCommand: ParsableCommand {
     }
 
     /// Compares and prints.
-    public func run() throws {
+    public func run() throws { try Console.telling(tell) }
+
+    private func tell() throws {
         let diff: TraceDiff
         do throws(TraceError) {
             diff = try TraceDiff.compare(

@@ -40,7 +40,9 @@ public struct ExplainCommand: ParsableCommand {
     }
 
     /// Explains each file; one that cannot be read is told and does not stop the others.
-    public func run() throws {
+    public func run() throws { try Console.telling(tell) }
+
+    private func tell() throws {
         var problems = FileProblems()
         for (index, file) in files.enumerated() {
             do throws(TraceError) {

@@ -57,7 +57,9 @@ public struct IndexCommand: ParsableCommand {
     }
 
     /// Makes an index, or looks something up.
-    public func run() throws {
+    public func run() throws { try Console.telling(tell) }
+
+    private func tell() throws {
         do {
             if at == nil, attempt == nil, event == nil {
                 summarize(try make())

@@ -7,7 +7,7 @@ struct OutputError: CommandProblem {
     var description: String
     var outcome: CommandOutcome { .output }
 
-    fileprivate init(_ path: String, _ number: CInt) { description = "\(path): \(String(cString: strerror(number)))" }
+    init(_ path: String, _ number: CInt) { description = "\(path): \(String(cString: strerror(number)))" }
 
     fileprivate init(exists path: String) { description = "\(path): exists; --force replaces it" }
 }

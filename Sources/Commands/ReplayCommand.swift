@@ -53,7 +53,9 @@ public struct ReplayCommand: ParsableCommand {
     }
 
     /// Replays each file; one that cannot be read is told and does not stop the others.
-    public func run() throws {
+    public func run() throws { try Console.telling(tell) }
+
+    private func tell() throws {
         var traces: [String] = []
         var problems = FileProblems()
         for name in files {

@@ -50,7 +50,7 @@ public struct TableCommand: ParsableCommand {
     public func validate() throws { _ = try output() }
 
     /// Prints the table.
-    public func run() throws { Console.print(try output()) }
+    public func run() throws { try Console.telling { Console.print(try output()) } }
 
     /// What is printed, without the last line feed.
     func output() throws -> String {

@@ -85,7 +85,9 @@ public struct SimulateCommand: ParsableCommand {
     private static func isFile(_ name: String) -> Bool { name.contains("/") || name.hasSuffix(".json") }
 
     /// Compares and prints.
-    public func run() throws {
+    public func run() throws { try Console.telling(tell) }
+
+    private func tell() throws {
         if let shown, let document = NamedPolicies.document(shown) {
             return Console.write(String(decoding: document.bytes, as: UTF8.self))
         }

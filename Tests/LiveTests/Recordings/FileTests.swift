@@ -6,6 +6,8 @@ import Trace
 
 private let fixtures = #filePath.split(separator: "/").dropLast(4).reduce("") { "\($0)/\($1)" } + "/Fixtures"
 
+private let completed = "\(fixtures)/driven/completed.qmptrace"
+
 /// Files as a user has them: many, in directories, compressed, of others, not there at all.
 @Suite struct FileTests {
     /// A directory with files, and the program run on them.
@@ -193,6 +195,22 @@ private let fixtures = #filePath.split(separator: "/").dropLast(4).reduce("") { 
             "simulate", "--policy", "nova", "\(fixtures)/driven/completed.qmptrace", "--svg", place.path("x.svg"))
         #expect(outcome.code == 65 && outcome.errors.contains("nothing was seen of the copying"), "\(outcome)")
         #expect(access(place.path("x.svg"), F_OK) != 0)
+    }
+
+    /// What is told to a full disk was not told.
+    @Test(
+        arguments: [
+            ["replay", completed], ["replay", "--format", "json", completed], ["replay", "--drive", completed],
+            ["replay", "--drop-event", "112", completed], ["explain", completed], ["diff", completed, completed],
+            ["table", "rules"], ["simulate", "--list"],
+            ["convert", "--list", "\(fixtures)/foreign/chardev-source.log"],
+        ])
+    func standardOutputIsFull(_ arguments: [String]) throws {
+        let directory = try LabDirectory()
+        let errors = directory.file("errors")
+        let child = try ChildProcess([Godwit.path] + arguments, output: "/dev/full", error: errors)
+        #expect(child.waitForExit(timeout: .seconds(30)) == .exited(74))
+        #expect(fileText(errors).contains("godwit: standard output: No space left on device"), "\(fileText(errors))")
     }
 
     /// Nothing that is there is lost, and no part of what could not be written is left.
