@@ -127,7 +127,7 @@ extension MigrationTests {
         @Test(arguments: [
             ["--bandwidth", "10parsecs"], ["--bandwidth", "-1MiB"], ["--bandwidth", "99999999999999999999TiB"],
             ["--downtime-limit", "200"], ["--downtime-limit", "1000h"], ["--timeout", "0s"], ["--timeout", "soon"],
-            ["--timeout-action", "panic"], ["--uri", "exec:true"], ["--uri", "tcp:nowhere"], ["--uri", "unix:"],
+            ["--timeout-action", "panic"], ["--uri", "exec:"], ["--uri", "tcp:nowhere"], ["--uri", "unix:"],
             ["--uri", "tcp:127.0.0.1:65536"], ["--quiet", "--verbose"], ["--format", "xml"], ["--no-such-option"],
         ])
         func usage(arguments: [String]) throws {
