@@ -170,6 +170,70 @@ struct ScanTests {
         }
     }
 
+    /// Polls of both sides for a long time, with everything else in between: what is counted together is what came.
+    @Test(arguments: 0..<8)
+    func pollsAreCountedAsTheyCame(_ seed: Int) {
+        var random = Random(state: UInt64(seed) &* 104_729 &+ 3)
+        var text = "{\"qmptrace\":1}\n"
+        var (time, number, total) = (0, 0, 100)
+        var open: [(side: String, id: String, what: Int)] = []
+        func add(_ side: String, _ member: String) {
+            time += Int.random(in: 1...2_000_000, using: &random)
+            let decimals = String(1_000_000 + time % 1_000_000).dropFirst()
+            text += "{\"t\":\(time / 1_000_000).\(decimals),\"side\":\"\(side)\",\(member)}\n"
+        }
+        func event(_ side: String, _ name: String, _ data: String) {
+            add(
+                side,
+                #""recv":{"timestamp": {"seconds": 1795222571, "microseconds": \#(time % 1_000_000)}, "event": "\#(name)"\#(data)}"#
+            )
+        }
+        for side in ["source", "destination"] { add(side, "\"monitor\":\"connected\"") }
+        add("source", #""send":{"execute":"migrate","id":"m","arguments":{"uri":"unix:x"}}"#)
+        add("source", #""recv":{"return": {}, "id": "m"}"#)
+        for side in ["destination", "source"] { event(side, "MIGRATION", #", "data": {"status": "active"}"#) }
+        for _ in 0..<1500 {
+            let side = Int.random(in: 0..<3, using: &random) == 0 ? "destination" : "source"
+            switch Int.random(in: 0..<400, using: &random) {
+            case 0: event(side, "STOP", "")
+            case 1: event(side, "RESUME", "")
+            case 2: event(side, "MIGRATION", #", "data": {"status": "active"}"#)
+            case 3: total = 5
+            case 4...6:
+                number += 1
+                add("source", #""send":{"execute":"migrate","id":"c-\#(number)","arguments":{"uri":"unix:x"}}"#)
+                add(
+                    "source",
+                    #""recv":{"id": "c-\#(number)", "error": {"class": "GenericError", "desc": "There's a migration process in progress"}}"#
+                )
+            case 7..<40: event(side, "MIGRATION_PASS", #", "data": {"pass": \#(number)}"#)
+            case 40..<70: event(side, "RTC_CHANGE", #", "data": {"offset": \#(number)}"#)
+            default:
+                let what = Int.random(in: 0..<5, using: &random)
+                number += 1
+                open.append((side, "\(side.prefix(3))-\(number)", what))
+                let name = ["query-migrate", "query-status", "query-name", "query-migrate", "query-status"][what]
+                add(side, #""send":{"execute":"\#(name)","id":"\#(open[open.count - 1].id)"}"#)
+                // Mostly answered at once, sometimes two at a time and in another order.
+                while !open.isEmpty, Int.random(in: 0..<20, using: &random) > 0 {
+                    let asked = open.remove(at: Int.random(in: 0..<open.count, using: &random))
+                    total += Int.random(in: 0...300, using: &random)
+                    let value =
+                        switch asked.what {
+                        case 0, 3:
+                            Int.random(in: 0..<30, using: &random) == 0
+                                ? #"{"status": "active", "total-time": \#(total)}"#
+                                : #"{"status": "active", "total-time": \#(total), "ram": {"total": 9999, "remaining": \#(total % 999), "mbps": 1.\#(time)}}"#
+                        case 1, 4: #"{"status": "running", "singlestep": false, "running": true}"#
+                        default: #"{"name": "guest"}"#
+                        }
+                    add(asked.side, #""recv":{"return": \#(value), "id": "\#(asked.id)"}"#)
+                }
+            }
+        }
+        #expect(Self.compare(Array(text.utf8), "seed \(seed)") > 1000)
+    }
+
     @Test func numbersAreReadAsJSONReadsThem() throws {
         let numbers = [
             "0", "1", "12345678", "123456789", "1234567890123456", "999999999999999999", "1000000000000000000",
