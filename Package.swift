@@ -127,7 +127,7 @@ let package = Package(
         tests("ReplayTests", ["Replay", "Trace", "MigrationQMP", "Policy"]),
         tests("ReportTests", ["Replay", "Trace", "JSONC", "GuestLab"]),
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
-        tests("TraceServerTests", ["TraceServer", "Controller"] + nio),
+        tests("TraceServerTests", ["TraceServer", "Controller", "CLinux"] + nio),
         tests("ControllerTests", ["Controller", "TraceServer", "Replay"] + nio),
         tests("CommandsTests", ["Commands", "Migration", "Phases", "Policy", "PolicyDocuments", "Replay", "Trace"]),
         tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),

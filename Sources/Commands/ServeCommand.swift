@@ -171,7 +171,7 @@ private final class Play: Sendable {
     /// Says what a client asked for in vain, or was answered without the recording's help.
     func tell(_ number: Int, _ fake: FakeQEMU) {
         guard let served = fake.served, !served.unmatched.isEmpty, !isQuiet else { return }
-        let names = Set(served.unmatched.map(\.name)).sorted().joined(separator: ", ")
+        let names = served.unmatched.sorted().joined(separator: ", ")
         Console.note("\(sides[number].rawValue): not in the recording, or not at that place: \(Console.safe(names))")
     }
 }

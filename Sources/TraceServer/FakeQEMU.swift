@@ -14,8 +14,9 @@ public struct FakeQEMU: Sendable {
         get { desk.faults }
         set { desk.faults = newValue }
     }
-    /// What happened.
+    /// What happened; of one that is served for days, what happened first.
     public private(set) var notes: [FakeNote] = []
+    private static let maximumNotes = 100_000
     /// Whether a client is connected.
     public private(set) var isConnected = false
     /// Whether it stands still, as under SIGSTOP.
@@ -101,7 +102,7 @@ public struct FakeQEMU: Sendable {
         hasOutOfBand = false
         isMuted = false
         framer = QMPFramer()
-        notes.append(.connected(connections))
+        note(.connected(connections))
         if !isFrozen { greetClient() }
         return finish()
     }
@@ -200,10 +201,14 @@ public struct FakeQEMU: Sendable {
     private mutating func finish() -> [FakeAction] {
         if let state = model?.runState, state != lastRunState {
             lastRunState = state
-            notes.append(.runState(state))
+            note(.runState(state))
         }
         defer { actions = [] }
         return actions
+    }
+
+    private mutating func note(_ note: FakeNote) {
+        if notes.count < Self.maximumNotes { notes.append(note) }
     }
 
     private mutating func leave() {
@@ -215,7 +220,7 @@ public struct FakeQEMU: Sendable {
         swapped = nil
         timed = []
         frozenInput = []
-        notes.append(.disconnected)
+        note(.disconnected)
         switch backend {
         case .model(var model):
             model.clientLeft()
@@ -242,7 +247,7 @@ public struct FakeQEMU: Sendable {
             backend = .model(model)
         }
         leave()
-        notes.append(.exited(code))
+        note(.exited(code))
         actions.append(.exit(code))
     }
 
@@ -299,7 +304,7 @@ public struct FakeQEMU: Sendable {
         guard let command = FakeCommand(message) else {
             return sayError(message["id"], "QMP input lacks member 'execute'")
         }
-        notes.append(.command(command))
+        note(.command(command))
         let held = heldForCommand
         heldForCommand = []
         for bytes in held { write(bytes) }
@@ -317,7 +322,7 @@ public struct FakeQEMU: Sendable {
 
     private mutating func execute(_ command: FakeCommand) {
         if case .replay(let replay) = backend, !replay.negotiates {
-            notes.append(.executed(command))
+            note(.executed(command))
             return withReplay { [now] in $0.received(command, at: now) }
         }
         if command.name == "qmp_capabilities" {
@@ -346,7 +351,7 @@ public struct FakeQEMU: Sendable {
         guard !command.isOutOfBand || hasOutOfBand else {
             return reply(to: command, .refusal("QMP input member 'exec-oob' is unexpected"))
         }
-        notes.append(.executed(command))
+        note(.executed(command))
         switch backend {
         case .model: withModel { [now] in $0.execute(command, at: now) }
         case .replay: withReplay { [now] in $0.received(command, at: now) }
@@ -415,7 +420,7 @@ public struct FakeQEMU: Sendable {
     private mutating func sayEvent(_ message: JSONValue, record: Int = 0) {
         let name = message["event"]?.string ?? ""
         let status = message["data"]?["status"]?.string
-        notes.append(.event(name, status: status))
+        note(.event(name, status: status))
         say(FakeMessage(kind: .event(name, status: status), message: message, record: record))
     }
 

@@ -24,6 +24,8 @@ public final class FakeQEMUServer: Sendable {
         var client: CInt = -1
         var output: [UInt8] = []
         var written = 0
+        /// Whether the client is read from: like QEMU, not while it does not read itself.
+        var isRead: Bool { output.count - written < FakeQEMUServer.maximumLag }
         /// The client is closed once everything is written.
         var isClosing = false
         /// The process has ended.
@@ -39,6 +41,9 @@ public final class FakeQEMUServer: Sendable {
         let watch: @Sendable (FakeNetwork.Effect) -> Void
         let ended: @Sendable (_ number: Int, _ fake: FakeQEMU) -> Void
     }
+
+    /// So much may wait for a client.
+    private static let maximumLag = 1 << 20
 
     private let state: Mutex<State>
     private let wake: Wakeup
@@ -143,7 +148,7 @@ public final class FakeQEMUServer: Sendable {
         var descriptors: [pollfd] = []
         for port in state.ports {
             if port.client >= 0 {
-                var events = Int16(POLLIN)
+                var events = Int16(port.isRead ? POLLIN : 0)
                 if port.written < port.output.count { events |= Int16(POLLOUT) }
                 descriptors.append(pollfd(fd: port.client, events: events, revents: 0))
             } else if !port.isGone {
@@ -170,7 +175,7 @@ public final class FakeQEMUServer: Sendable {
             makeNonBlocking(accepted)
             state.ports[number].client = accepted
             note(state.network.connected(number, at: now), &state)
-        } else if isReady(client, descriptors), !state.ports[number].isClosing {
+        } else if isReady(client, descriptors), !state.ports[number].isClosing, state.ports[number].isRead {
             let count = recv(client, &buffer, buffer.count, 0)
             if count > 0 {
                 note(state.network.received(Array(buffer[..<count]), by: number, at: now), &state)

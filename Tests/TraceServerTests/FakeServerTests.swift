@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import JSONC
 import NIOCore
@@ -216,6 +217,49 @@ private func wait(
                 _ = try await client.execute(QueryStatus())
                 Issue.record("an answer came")
             } catch let error as QMPError { #expect(error.code == .limit) }
+        }
+    }
+
+    /// A client that asks and does not listen is not listened to for ever, and gets all its answers once it listens.
+    @Test(.timeLimit(.minutes(1)))
+    func aClientThatDoesNotReadIsNotRead() async throws {
+        try await withServer([FakeQEMU(.source(.v10))]) { server, addresses in
+            let socket = try UnixSocket.connect(to: addresses[0])
+            defer { close(socket) }
+            var sent = 0
+            func ask(_ text: String) -> Bool {
+                let bytes = Array(text.utf8)
+                guard send(socket, bytes, bytes.count, CInt(MSG_NOSIGNAL)) == bytes.count else { return false }
+                sent += 1
+                return true
+            }
+            #expect(ask("{\"execute\":\"qmp_capabilities\"}\n"))
+            // The socket takes no more once the server does not either.
+            var isFull = false
+            while !isFull, sent < 200_000 {
+                var entry = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
+                isFull = poll(&entry, 1, 2000) == 0
+                if !isFull, !ask("{\"execute\":\"query-migrate-capabilities\"}\n") { break }
+            }
+            #expect(isFull)
+            var framer = QMPFramer()
+            var answers = 0
+            var buffer = [UInt8](repeating: 0, count: 1 << 16)
+            while answers < sent + 1 {
+                var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+                guard poll(&entry, 1, 20_000) > 0 else { break }
+                let count = recv(socket, &buffer, buffer.count, 0)
+                guard count > 0 else { break }
+                buffer.withUnsafeBytes { bytes in
+                    var offset = 0
+                    let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+                    while let frame = framer.next(in: part, from: &offset) {
+                        if case .carriedMessage = frame { _ = framer.takeCarried() }
+                        answers += 1
+                    }
+                }
+            }
+            #expect(answers == sent + 1, "the greeting too")
         }
     }
 

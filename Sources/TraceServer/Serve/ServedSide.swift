@@ -42,8 +42,9 @@ public struct ServedSide: RecordedQEMU {
 
     /// The settings.
     public let options: ServeOptions
-    /// Commands that arrived and were answered without a place in the recording.
-    public private(set) var unmatched: [FakeCommand] = []
+    /// The names of commands that arrived and were answered without a place in the recording.
+    public private(set) var unmatched: Set<String> = []
+    private static let maximumNames = 1000
     private(set) var nextDeadline: Int64?
     /// The progress of a side that has ended, and of one that goes another way than its recording: nobody waits for it.
     static let gone = Int.max
@@ -406,7 +407,7 @@ public struct ServedSide: RecordedQEMU {
     }
 
     private mutating func unrecorded(_ command: FakeCommand, at now: Int64) -> [RecordedOutput] {
-        unmatched.append(command)
+        noteUnmatched(command)
         guard !options.isStrict else { return [.answer(command, refusal(of: command))] }
         answers.part()
         var output: [RecordedOutput] = [.answer(command, .success([:]))]
@@ -463,7 +464,7 @@ public struct ServedSide: RecordedQEMU {
         case .made(let value): output = .reply(command, ["return": value], record: 0)
         case .silence: return
         case .unknown:
-            unmatched.append(command)
+            noteUnmatched(command)
             output = .answer(command, unrecordedAnswer(to: command))
         }
         guard options.speed > 0 else {
@@ -477,6 +478,10 @@ public struct ServedSide: RecordedQEMU {
             lastInBand = at
         }
         delayed.append((at, output))
+    }
+
+    private mutating func noteUnmatched(_ command: FakeCommand) {
+        if unmatched.count < Self.maximumNames { unmatched.insert(command.name) }
     }
 
     private mutating func unrecordedAnswer(to command: FakeCommand) -> FakeAnswer {
