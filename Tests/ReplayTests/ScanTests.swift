@@ -1,5 +1,6 @@
 import JSONC
 import Migration
+import Phases
 import Testing
 
 @testable import Replay
@@ -15,6 +16,7 @@ struct ScanTests {
         var failure: TraceError?
         var report: JSONValue = .null
         var evidence: [Evidence] = []
+        var inference: [PhaseInference] = []
         var shaped = 0
     }
 
@@ -38,6 +40,7 @@ struct ScanTests {
             outcome.warnings = replay.warnings + scan.warnings
             outcome.report = replay.observer.report(trace: "x").json
             outcome.evidence = replay.observer.attempts.open.flatMap { [$0.source, $0.destination] }
+            outcome.inference = replay.observer.attempts.open.map(\.inference)
             outcome.shaped = shaped
         } catch {
             outcome.failure = error
@@ -230,6 +233,11 @@ struct ScanTests {
                     add(asked.side, #""recv":{"return": \#(value), "id": "\#(asked.id)"}"#)
                 }
             }
+        }
+        // The last ones are under way when the trace is over.
+        for side in ["source", "destination"] {
+            for _ in 0..<3 { event(side, "RTC_CHANGE", #", "data": {"offset": 1}"#) }
+            add(side, #""send":{"execute":"query-migrate","id":"last"}"#)
         }
         #expect(Self.compare(Array(text.utf8), "seed \(seed)") > 1000)
     }
