@@ -1,3 +1,4 @@
+import Glibc
 import JSONC
 import Migration
 import Phases
@@ -5,6 +6,9 @@ import Testing
 
 @testable import Replay
 @testable import Trace
+
+/// Whether there is time: with `GODWIT_THOROUGH` set, sweeps leave nothing out.
+private let isThorough = getenv("GODWIT_THOROUGH") != nil
 
 /// The scanner against json-c: whatever is in a trace, both ways show the same.
 struct ScanTests {
@@ -88,7 +92,7 @@ struct ScanTests {
     @Test(arguments: all)
     func bothWaysShowTheSame(_ path: String) throws {
         let (header, body) = Self.parts(path)
-        Self.compare(header + body, path)
+        if isThorough { Self.compare(header + body, path) }
         // All shapes are known the second time, and every reply comes again.
         let shaped = Self.compare(header + body + body + body, path)
         let lines = body.count { $0 == 0x0A }
@@ -117,7 +121,7 @@ struct ScanTests {
         var shaped = 0
         for (place, path) in Self.all.enumerated() where place % 24 == seed {
             let (header, body) = Self.parts(path)
-            for _ in 0..<6 {
+            for _ in 0..<(isThorough ? 6 : 1) {
                 var changed = body
                 for _ in 0..<Int.random(in: 1...40, using: &random) { Self.change(&changed, &random) }
                 // What came once has a shape, what came twice has a layout.
@@ -195,7 +199,7 @@ struct ScanTests {
         add("source", #""send":{"execute":"migrate","id":"m","arguments":{"uri":"unix:x"}}"#)
         add("source", #""recv":{"return": {}, "id": "m"}"#)
         for side in ["destination", "source"] { event(side, "MIGRATION", #", "data": {"status": "active"}"#) }
-        for _ in 0..<1500 {
+        for _ in 0..<(isThorough ? 1500 : 500) {
             let side = Int.random(in: 0..<3, using: &random) == 0 ? "destination" : "source"
             switch Int.random(in: 0..<400, using: &random) {
             case 0: event(side, "STOP", "")
@@ -239,7 +243,7 @@ struct ScanTests {
             for _ in 0..<3 { event(side, "RTC_CHANGE", #", "data": {"offset": 1}"#) }
             add(side, #""send":{"execute":"query-migrate","id":"last"}"#)
         }
-        #expect(Self.compare(Array(text.utf8), "seed \(seed)") > 1000)
+        #expect(Self.compare(Array(text.utf8), "seed \(seed)") > (isThorough ? 1000 : 300))
     }
 
     @Test func numbersAreReadAsJSONReadsThem() throws {
