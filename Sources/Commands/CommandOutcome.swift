@@ -23,6 +23,8 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
     case ended = 16
     /// A driving replay went another way than its recording.
     case diverged = 17
+    /// A running attempt does not do what it was asked.
+    case refused = 18
     /// The command line is wrong.
     case usage = 64
     /// What is in a trace or document makes no sense, or what was asked for is not in it.
@@ -49,6 +51,7 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
         case .lost: "the guest is lost"
         case .ended: "the guest shut itself down on the way"
         case .diverged: "a driving replay went another way than its recording"
+        case .refused: "a running attempt does not do what it was asked"
         case .usage: "usage"
         case .data: "a trace or document makes no sense, or what was asked for is not in it"
         case .noInput: "a file is not there or cannot be read"

@@ -67,6 +67,25 @@ public struct MigrateCommand: AsyncParsableCommand {
     @Option(name: .long, help: "What happens then: cancel, or pause-guest so that it can end.")
     var timeoutAction: TimeoutAction = .cancel
 
+    @Flag(name: .long, help: "Stop before the switchover, with the guest standing still, until `godwit continue`.")
+    var hold = false
+
+    @Option(name: .long, help: ArgumentHelp("How long --hold waits; then the attempt is given up.", valueName: "time"))
+    var holdTimeout: TimeQuantity?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Run at the beginning, before the switchover and at the end; what fails before the switchover stops the attempt.",
+            valueName: "program"))
+    var hook: String?
+
+    @Option(name: .long, help: ArgumentHelp("How long each run of the hook may take. Default: 30s.", valueName: "time"))
+    var hookTimeout: TimeQuantity?
+
+    @OptionGroup(title: "Post-copy")
+    var postcopyArguments: PostcopyArguments
+
     @Flag(name: .long, help: "Leave the guest paused on the destination.")
     var paused = false
 
@@ -100,6 +119,14 @@ public struct MigrateCommand: AsyncParsableCommand {
         if let limit = downtimeLimit, limit.milliseconds > 2_000_000 {
             throw ValidationError("--downtime-limit: QEMU takes at most 2000 s")
         }
+        if holdTimeout != nil, !hold { throw ValidationError("--hold-timeout needs --hold") }
+        if hookTimeout != nil, hook == nil { throw ValidationError("--hook-timeout needs --hook") }
+        for (name, time) in [("--hold-timeout", holdTimeout), ("--hook-timeout", hookTimeout)] {
+            if let time, !(1...86_400_000).contains(time.milliseconds) {
+                throw ValidationError("\(name): between 1 ms and 24 h")
+            }
+        }
+        if let hook, hook.isEmpty { throw ValidationError("--hook: no program") }
         if let timeout, timeout.milliseconds == 0 { throw ValidationError("--timeout: no time at all") }
         for (name, path) in [("--source", source), ("--destination", destination)] {
             do throws(QMPError) { _ = try QMPAddress(parsing: path) } catch {
@@ -133,6 +160,10 @@ public struct MigrateCommand: AsyncParsableCommand {
             options.parameters.append(Setting("downtime-limit", .integer(downtimeLimit.milliseconds)))
         }
         options.connectURI = connectUri
+        options.isHeld = hold
+        options.hasHook = hook != nil
+        if let holdTimeout { options.deadlines.milliseconds[.hold] = Int(holdTimeout.milliseconds) }
+        postcopyArguments.apply(to: &options)
         options.capabilities += stream.capabilities
         options.parameters += stream.parameters
         options.timeoutMilliseconds = timeout.map { Int($0.milliseconds) }
@@ -145,6 +176,10 @@ public struct MigrateCommand: AsyncParsableCommand {
             source: try QMPAddress(parsing: source), destination: address, options: options,
             stateDirectory: Directories.state)
         configuration.cacheDirectory = Directories.cache
+        configuration.controlPath = RunningAttempts.path(of: attempt)
+        configuration.hook = hook.map {
+            HookConfiguration(program: $0, milliseconds: Int(hookTimeout?.milliseconds ?? 30_000))
+        }
         configuration.tracePath = trace
         if uri == nil, options.uri.hasPrefix("unix:") {
             configuration.temporarySocket = String(options.uri.dropFirst(5))

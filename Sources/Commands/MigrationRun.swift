@@ -4,6 +4,7 @@ import Migration
 import NIOCore
 import NIOPosix
 import Phases
+import Synchronization
 import UnixSignals
 
 /// One run of `godwit migrate`, from the parsed command line to the exit code.
@@ -26,13 +27,17 @@ struct MigrationRun {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let (events, continuation) = AsyncStream.makeStream(of: AttemptEvent.self)
         let migration: EmbeddedMigration
+        let word = Word()
         do {
-            migration = try await EmbeddedMigration.start(configuration, on: group.next()) { continuation.yield($0) }
+            migration = try await EmbeddedMigration.start(configuration, on: group.next()) { event in
+                if case .status(let status, _, _) = event { word.last.withLock { $0 = status.word } }
+                continuation.yield(event)
+            }
         } catch let error as MigrationError {
             return fail(error)
         }
         let reporting = Task { await report(events) }
-        let cancelling = Task { await cancel(migration, on: signals) }
+        let cancelling = Task { await cancel(migration, word, on: signals) }
         defer { cancelling.cancel() }
         do {
             let result = try await migration.result()
@@ -61,7 +66,7 @@ struct MigrationRun {
     }
 
     /// Ctrl-C cancels and waits; more of them say what leaving would mean, and then leave.
-    private func cancel(_ migration: EmbeddedMigration, on signals: UnixSignalsSequence) async {
+    private func cancel(_ migration: EmbeddedMigration, _ word: Word, on signals: UnixSignalsSequence) async {
         var count = 0
         for await _ in signals {
             count += 1
@@ -78,9 +83,15 @@ struct MigrationRun {
                     """)
             default:
                 Console.note("left; look at both QEMUs before you continue either")
-                _exit(CommandOutcome.undecided.rawValue)
+                let isPaused = word.last.withLock { $0 == .postcopyPaused }
+                _exit((isPaused ? CommandOutcome.postcopyPaused : .undecided).rawValue)
             }
         }
+    }
+
+    /// The last published word, as the one who leaves needs it.
+    private final class Word: Sendable {
+        let last = Mutex(PublishedWord.idle)
     }
 
     private func tell(_ result: AttemptResult) {

@@ -16,6 +16,9 @@ struct ResultText {
             lines.append("  why: \(error)")
         }
         if let times { lines.append("  \(times)") }
+        if let wait = result.postcopyBlocktimeMilliseconds {
+            lines.append("  all of the guest's processors waited \(wait) ms for pages in post-copy")
+        }
         if result.word == .completed, keepsSource {
             lines.append(
                 "  the source's QEMU (\(source)) is kept in postmigrate: `cont` there would run the guest twice")

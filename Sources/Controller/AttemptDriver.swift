@@ -17,9 +17,9 @@ import Trace
 final class AttemptDriver {
     let eventLoop: any EventLoop
     let journal: Journal
-    private let configuration: MigrationConfiguration
+    let configuration: MigrationConfiguration
     private let features: KnownFeatures
-    private var machine: AttemptMachine
+    private(set) var machine: AttemptMachine
     private lazy var source = Monitor(
         side: .source, address: configuration.source, configuration: configuration.qmp, driver: self)
     private lazy var destination = Monitor(
@@ -29,15 +29,27 @@ final class AttemptDriver {
     private var timers: [Deadline: Scheduled<Void>] = [:]
     private var ticker: Scheduled<Void>?
     private var watches: [Side: Scheduled<Void>] = [:]
-    private var told: [AttemptEvent] = []
+    var told: [AttemptEvent] = []
     private let tell: @Sendable (AttemptEvent) -> Void
     private let promise: EventLoopPromise<AttemptResult>
     let streamSockets = StreamSockets()
+    /// Socket files that were made for this attempt's stream and are removed with it.
+    private lazy var temporarySockets = configuration.temporarySocket.map { [$0] } ?? []
     private let rehearsal = Rehearsal()
     private var hasRehearsed = false
     private var isFlushDue = false
-    private var hasBegun = false
-    private var isOver = false
+    private var controlServer: ControlServer?
+    /// The hook program, while it runs.
+    var hookRun: HookRun?
+    private var hasRunHook = false
+    /// Why the last request was not carried out.
+    var refusal: String?
+    /// Changes of parameters that QEMU has not answered yet.
+    var changes: [Change] = []
+    /// The last numbers: QEMU has none for a migration that failed.
+    private(set) var lastSample: MigrationSample?
+    private(set) var hasBegun = false
+    private(set) var isOver = false
 
     init(
         configuration: MigrationConfiguration, journal: Journal, eventLoop: any EventLoop,
@@ -60,6 +72,26 @@ final class AttemptDriver {
     func start() {
         source.connect()
         destination.connect()
+        listenForControl()
+    }
+
+    private func listenForControl() {
+        guard let path = configuration.controlPath else { return }
+        let listening = ControlServer.listen(at: path, on: eventLoop) { [weak self] name, arguments, answer in
+            guard let self else { return answer(.failure(ControlError(description: "the attempt is over"))) }
+            control(name, arguments, answer: answer)
+        }
+        listening.whenComplete { [weak self] result in
+            switch result {
+            case .success(let server):
+                guard let self, !isOver else { return server.close() }
+                controlServer = server
+            case .failure(let error):
+                guard let self, !isOver else { return }
+                let why = (error as? QMPError)?.message ?? "\(error)"
+                told.append(.notice("this attempt cannot be steered from outside: \(why)", at: journal.now))
+            }
+        }
     }
 
     func becameReady(_ monitor: Monitor, _ greeting: QMPGreeting) {
@@ -182,9 +214,11 @@ final class AttemptDriver {
         while let next = inputs.popFirst() {
             last = next.input
             if case .fact(_, .reply(.queryMigrate, .migration(let sample))) = next.input, sample.totalBytes != nil {
+                lastSample = sample
                 told.append(.sample(sample, at: next.time))
             }
             let effects = machine.apply(next.input, sequence: next.sequence, at: next.time)
+            if !changes.isEmpty { noteChange(next.input) }
             // What QEMU or the journal's promise waits for, in its order; then what is only told.
             for effect in effects where effect.isAct { carryOut(effect) }
             for effect in effects where !effect.isAct { carryOut(effect) }
@@ -192,9 +226,28 @@ final class AttemptDriver {
         }
         isDraining = false
         flush()
-        told.forEach(tell)
-        told = []
+        tellAll()
         if let last { rehearse(after: last) }
+    }
+
+    private func tellAll() {
+        for event in told {
+            tell(event)
+            controlServer?.broadcast(event)
+        }
+        told = []
+    }
+
+    /// Whoever changed parameters hears what QEMU makes of it.
+    private func noteChange(_ input: Input) {
+        switch input {
+        case .fact(.source, .reply(.setParameters(let settings), .refused(_, let text))):
+            answerChange(to: settings, "QEMU refuses: \(text)")
+        case .fact(.source, .reply(.setParameters(let settings), _)): answerChange(to: settings, nil)
+        case .fact(.source, .unanswered(.setParameters(let settings))):
+            answerChange(to: settings, "QEMU did not answer in time")
+        default: break
+        }
     }
 
     private func flush() {
@@ -218,6 +271,11 @@ final class AttemptDriver {
         switch effect {
         case .send(let side, let command, let outOfBand):
             if isFlushDue { flush() }
+            if case .migrateRecover(let uri) = command, let first = configuration.temporarySocket,
+                uri.hasPrefix("unix:\(first).")
+            {
+                temporarySockets.append(String(uri.dropFirst(5)))
+            }
             monitor(side).send(command, outOfBand: outOfBand)
         case .survey(let side): monitor(side).survey(features)
         case .persist(let persisted):
@@ -230,6 +288,7 @@ final class AttemptDriver {
         case .accepted(let step): journal.record("answer", step.side, step.acceptedJSON, at: journal.now)
         case .refused(let request, let why):
             journal.record("answer", nil, request.refusedJSON(why), at: journal.now)
+            refusal = why
             told.append(.notice("\(request.rawValue) is not carried out: \(why)", at: journal.now))
         case .answer(let step, let result):
             journal.record("answer", step.side, step.answerJSON(result), at: journal.now)
@@ -256,6 +315,9 @@ final class AttemptDriver {
             journal.record("lease", side, action.json, at: time)
             let sequence = journal.record("lease", side, result.json, at: time)
             enqueue(.lease(side, result), sequence: sequence, at: time)
+        case .hook(let point):
+            hasRunHook = true
+            runHook(point)
         case .finished(let result):
             journal.record("result", nil, result.json, at: journal.now)
             finish(result)
@@ -362,9 +424,14 @@ final class AttemptDriver {
         if [.failed, .undecided, .lost].contains(result.word), let log = configuration.destinationLog {
             result.error = explained(result.error, by: log)
         }
-        let time = journal.now
-        told.append(.finished(result, at: time))
         isOver = true
+        stop()
+        guard hasRunHook else { return conclude(result) }
+        runHook(.end) { [self] in conclude(result) }
+    }
+
+    private func conclude(_ result: AttemptResult) {
+        told.append(.finished(result, at: journal.now))
         ending()
         promise.succeed(result)
     }
@@ -381,22 +448,29 @@ final class AttemptDriver {
     private func fail(_ error: MigrationError) {
         guard !isOver else { return }
         isOver = true
+        stop()
         ending()
         promise.fail(error)
     }
 
-    private func ending() {
+    /// Nothing is asked or awaited any more.
+    private func stop() {
         ticker?.cancel()
         timers.values.forEach { $0.cancel() }
         timers = [:]
         watches.values.forEach { $0.cancel() }
+        hookRun?.kill()
         source.close()
         destination.close()
         streamSockets.close()
+        for socket in temporarySockets { unlink(socket) }
+        for change in changes { answerChange(to: change.settings, "the attempt is over") }
+    }
+
+    private func ending() {
         do throws(TraceError) { try journal.close() } catch { journalFailed(error) }
-        told.forEach(tell)
-        told = []
-        if let socket = configuration.temporarySocket { unlink(socket) }
+        tellAll()
+        controlServer?.close()
     }
 }
 

@@ -30,6 +30,10 @@ public struct MigrationConfiguration: Sendable {
     public var destinationLog: String?
     /// A socket file that was made for this attempt's stream and is removed with it.
     public var temporarySocket: String?
+    /// Where the attempt can be steered from outside while it runs, a Unix socket; `nil` for nowhere.
+    public var controlPath: String?
+    /// The program to be run at the moments of `HookPoint`; goes with `MigrateOptions.hasHook`.
+    public var hook: HookConfiguration?
     /// Hears of lost monitors, broken journals and kills. Silent by default: what an attempt does is told as events.
     public var logger = Logger(label: "godwit", factory: { _ in SwiftLogNoOpLogHandler() })
     /// How the monitors are spoken to.
@@ -112,6 +116,7 @@ public final class EmbeddedMigration: Sendable {
             throw MigrationError(.sameQEMU, "source and destination are the same monitor (\(configuration.source))")
         }
         return try await eventLoop.submit {
+            if let control = configuration.controlPath { SmallFile.makeParent(of: control) }
             let journal = try makeJournal(configuration)
             let promise = eventLoop.makePromise(of: AttemptResult.self)
             let driver = AttemptDriver(

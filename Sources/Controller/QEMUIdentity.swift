@@ -168,6 +168,12 @@ enum SmallFile {
         return true
     }
 
+    /// Creates the directory that a file is to be in.
+    static func makeParent(of path: String) {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+        _ = makeDirectory(String(path[..<slash]))
+    }
+
     /// Creates a directory that only its owner may enter, and the ones above it.
     static func makeDirectory(_ path: String) -> Bool {
         var information = stat()

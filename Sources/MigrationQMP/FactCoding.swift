@@ -128,6 +128,7 @@ extension MigrationSample {
             default: nil
             }
         }
+        postcopyBlocktimeMilliseconds = info.postcopyBlocktime
         guard let ram = info.ram else { return }
         transferredBytes = ram.transferred
         remainingBytes = info.remaining ?? ram.remaining
@@ -137,5 +138,6 @@ extension MigrationSample {
         megabitsPerSecond = ram.mbps
         iteration = ram.dirtySyncCount
         throttlePercentage = info.cpuThrottlePercentage
+        postcopyRequests = ram.postcopyRequests
     }
 }

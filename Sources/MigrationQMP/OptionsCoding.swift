@@ -29,10 +29,13 @@ extension MigrateOptions {
         object["offline"] = .bool(isOffline)
         if let postcopy {
             var wish: JSONObject = [:]
-            wish["after-first-pass"] = .bool(postcopy.isAfterFirstPass)
+            if let passes = postcopy.afterPasses { wish["after-passes"] = .integer(Int64(passes)) }
+            if let time = postcopy.afterMilliseconds { wish["after-milliseconds"] = .integer(Int64(time)) }
             if let bytes = postcopy.bytesPerSecond { wish["bytes-per-second"] = .integer(bytes) }
             object["postcopy"] = .object(wish)
         }
+        if isHeld { object["hold"] = true }
+        if hasHook { object["hook"] = true }
         object["postcopy-resume"] = .bool(isPostcopyResume)
         var waits: JSONObject = [:]
         for deadline in Deadline.allCases { waits[deadline.rawValue] = .integer(Int64(deadlines[deadline])) }
@@ -73,9 +76,14 @@ extension MigrateOptions {
         isOffline = reader.object["offline"]?.bool ?? isOffline
         if let wish = reader.object["postcopy"] {
             postcopy = PostcopyWish(
-                isAfterFirstPass: wish["after-first-pass"]?.bool ?? false,
+                // Earlier versions knew the first pass only.
+                afterPasses: wish["after-passes"]?.int64.map { Int(clamping: $0) }
+                    ?? (wish["after-first-pass"]?.bool == true ? 1 : nil),
+                afterMilliseconds: wish["after-milliseconds"]?.int64.map { Int(clamping: $0) },
                 bytesPerSecond: wish["bytes-per-second"]?.int64)
         }
+        isHeld = reader.object["hold"]?.bool ?? isHeld
+        hasHook = reader.object["hook"]?.bool ?? hasHook
         isPostcopyResume = reader.object["postcopy-resume"]?.bool ?? isPostcopyResume
         for (name, value) in reader.object["deadlines"]?.object ?? [:] {
             guard let deadline = Deadline(rawValue: name), let milliseconds = value.int64 else { continue }
@@ -141,6 +149,7 @@ extension AttemptResult {
         add("transferredBytes", statistics.transferredBytes)
         add("pauseMicroseconds", pauseMicroseconds)
         add("ownGapMicroseconds", ownGapMicroseconds)
+        add("postcopyBlocktimeMilliseconds", postcopyBlocktimeMilliseconds)
         return .object(object)
     }
 }

@@ -117,7 +117,7 @@ extension Effect {
     public var isAct: Bool {
         switch self {
         case .send, .persist, .kill, .lease: true
-        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .finished: false
+        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .hook, .finished: false
         }
     }
 }

@@ -55,7 +55,19 @@ public struct AttemptMachine: Hashable, Sendable {
         case .surveyFailed(.destination, let why): work.add(destination.surveyFailed(why))
         case .lease(.source, let result): work.add(source.leaseAnswered(result))
         case .lease(.destination, let result): work.add(destination.leaseAnswered(result))
-        case .request(let request, let origin): work.add(coordinator.request(request, origin: origin))
+        case .request(let request, let origin):
+            // Without another address it is the usual one.
+            if request == .recover, coordinator.isInterrupted { destination.recoveryURI = nil }
+            work.add(coordinator.request(request, origin: origin))
+        case .change(let settings, _): work.add(source.change(settings))
+        case .recover(let uri, let origin):
+            if coordinator.isInterrupted { destination.recoveryURI = uri }
+            work.add(coordinator.request(.recover, origin: origin))
+        case .hooked(.preSwitchover, let failure): work.add(source.hooked(failure, sequence: sequence))
+        case .hooked(let point, let failure):
+            work.add(
+                coordinator.hooked(
+                    point, failure, source: source.evidence.report, destination: destination.evidence.report))
         case .timeout(let deadline):
             work.add(coordinator.timedOut(deadline))
             source.note(timeout: deadline, sequence: sequence, at: time)
@@ -80,7 +92,7 @@ public struct AttemptMachine: Hashable, Sendable {
             source.sent(command, origin: .controller, sequence: sequence, at: time)
         case .sent(.destination, let command):
             destination.sent(command, origin: .controller, sequence: sequence, at: time)
-        case .surveyed, .surveyFailed, .lease, .request, .timeout, .tick: break
+        case .surveyed, .surveyFailed, .lease, .request, .change, .recover, .hooked, .timeout, .tick: break
         }
     }
 
@@ -126,6 +138,7 @@ public struct AttemptMachine: Hashable, Sendable {
         case .effect(.finished(var result)):
             result.ownGapMicroseconds = ownGap
             result.pauseMicroseconds = pause
+            result.postcopyBlocktimeMilliseconds = destination.blocktimeMilliseconds
             self.result = result
             // The last status is told before the end is.
             publish(source.evidence.report, destination.evidence.report, &work)
@@ -203,7 +216,8 @@ public struct AttemptMachine: Hashable, Sendable {
             let arrived = into.events[word]?.firstTime
         else { return nil }
         var gap = run.microseconds - max(left, arrived).microseconds
-        if let held = out.events[.preSwitchover]?.firstTime,
+        // What a hook or a person takes is theirs.
+        if !options.isHeld, !options.hasHook, let held = out.events[.preSwitchover]?.firstTime,
             let went = out.triggers[.continueSwitchover]?.firstTime
         {
             gap += went.microseconds - held.microseconds

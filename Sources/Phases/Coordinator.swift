@@ -32,7 +32,8 @@ public enum CoordinatorAction: Hashable, Sendable {
 /// continues the source only on the destination's Abandon answer, which is given after its QEMU was seen dead.
 public struct Coordinator: Hashable, Sendable {
     enum State: Hashable {
-        case idle, beginning, preparing, performing, finishing, completing, confirming, resuming, unwinding, done
+        case idle, hooking, beginning, preparing, performing, finishing, completing, confirming, resuming, unwinding,
+            done
         /// A post-copy was interrupted, or is left alone: what comes next is somebody's request, or its end by itself.
         case interrupted
     }
@@ -77,20 +78,32 @@ public struct Coordinator: Hashable, Sendable {
                 state = .interrupted
                 return recover()
             }
-            return begin()
+            guard options.hasHook else { return begin() }
+            state = .hooking
+            return [.effect(.hook(.begin))]
         case .cancel:
-            if state == .interrupted || postcopy.isResume {
+            if state == .interrupted || postcopy.isResume || postcopy.isEntered && performed != nil {
                 return refuse(.cancel, "the guest has left in post-copy: recover it, there is no way back")
             }
             cancelOrigin = cancelOrigin ?? origin
+            if state == .hooking {
+                return end(.notBegunByCancel, Evidence(side: .source).report, Evidence(side: .destination).report)
+            }
             return isPerforming ? [.cancel(origin)] : []
-        case .pauseGuest: return state == .performing ? [.hold(origin)] : []
+        case .pauseGuest:
+            return state == .performing ? [.hold(origin)] : refuse(.pauseGuest, "no memory is being copied")
         case .postcopy:
             guard state == .performing, !postcopy.isResume else {
                 return refuse(.postcopy, "no memory is being copied")
             }
             return [.postcopy(origin)]
         case .pausePostcopy:
+            guard postcopy.isEntered else { return refuse(.pausePostcopy, "the migration is not in post-copy") }
+            if !postcopy.isLoaded, !postcopy.isResume, state == .performing || state == .finishing {
+                return refuse(
+                    .pausePostcopy,
+                    "the destination still loads the guest's devices: its QEMU would end if it were interrupted now")
+            }
             switch state {
             case .performing, .finishing, .completing, .interrupted:
                 return [.pausePostcopy(.source, origin), .pausePostcopy(.destination, origin)]
@@ -98,15 +111,33 @@ public struct Coordinator: Hashable, Sendable {
             }
         case .recover:
             guard state == .interrupted else {
-                return refuse(
-                    .recover, state == .done ? "the attempt is over" : "no post-copy is interrupted that could go on")
+                let why =
+                    state == .done
+                    ? "the attempt is over"
+                    : postcopy.lagging == nil
+                        ? "no post-copy is interrupted that could go on"
+                        : "only one side has noticed the interruption; the other one is being told, ask again then"
+                return refuse(.recover, why)
             }
             return recover()
         case .continue:
             guard state == .performing else { return refuse(.continue, "QEMU does not hold the guest") }
             return [.continueSwitchover]
-        case .destinationNeverRan, .destinationRan: return []
+        case .destinationNeverRan, .destinationRan, .set: return []
         }
+    }
+
+    /// Whether a post-copy is interrupted and a recovery may be asked for.
+    var isInterrupted: Bool { state == .interrupted }
+
+    /// The hook program has ended. At the beginning it may say that the guest stays.
+    mutating func hooked(
+        _ point: HookPoint, _ failure: String?, source: SideReport, destination: SideReport
+    ) -> [CoordinatorAction] {
+        guard point == .begin, state == .hooking else { return [] }
+        guard let failure else { return begin() }
+        error = StepError(.refused, "the hook at the beginning failed: \(failure)")
+        return end(.notBegun, source, destination)
     }
 
     /// Wishes that exclude one another end the attempt before anything is asked of anybody.
@@ -138,6 +169,8 @@ public struct Coordinator: Hashable, Sendable {
         case .migration where state == .performing && !postcopy.isEntered:
             return options.timeoutAction == .cancel
                 ? request(.cancel, origin: .policy) : request(.pauseGuest, origin: .policy)
+        case .postcopy where state == .performing && !postcopy.isEntered && !postcopy.isResume:
+            return request(.postcopy, origin: .policy)
         case .yank where state == .performing && !postcopy.isEntered: return abandon()
         case .destinationMonitor where state == .performing && options.mode != .direct:
             // Nobody could let the guest run over there: better not to arrive at all.
@@ -182,7 +215,9 @@ public struct Coordinator: Hashable, Sendable {
             isPerforming = true
             let wait: [CoordinatorAction] =
                 options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
-            return wait + [call(.perform, cookie)]
+            let postcopy: [CoordinatorAction] =
+                options.postcopy?.afterMilliseconds.map { [.effect(.arm(.postcopy, milliseconds: $0))] } ?? []
+            return wait + postcopy + [call(.perform, cookie)]
         case (.dumpXML, .failed(let why)), (.begin, .failed(let why)), (.prepare, .failed(let why)):
             if postcopy.isResume { return recoveryFailed(why) + judge(source: source, destination: destination) }
             error = why

@@ -30,6 +30,9 @@ public struct CoordinatorParty: Hashable, Sendable {
 
     /// The coordinator of an attempt before its first input.
     public init(options: MigrateOptions) {
+        var options = options
+        // A hook is run by the one process that sees the whole attempt.
+        options.hasHook = false
         self.options = options
         coordinator = Coordinator(options: options)
     }

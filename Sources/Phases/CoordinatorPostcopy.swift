@@ -7,6 +7,8 @@ struct PostcopyCourse: Hashable, Sendable {
 
     /// Either side was seen in post-copy.
     var isEntered = false
+    /// The destination has loaded all but memory: the guest runs there, or stays paused as it should.
+    var isLoaded = false
     /// The steps under way are those of a recovery.
     var isResume = false
     /// The source was told that it may give the guest away.
@@ -28,7 +30,10 @@ struct PostcopyCourse: Hashable, Sendable {
 /// The joint view of a post-copy: neither side has all of the guest's memory, so that every decision needs both.
 extension Coordinator {
     /// A step that takes long has done what it cannot go back on.
-    public mutating func accepted(_ step: Step) -> [CoordinatorAction] { [] }
+    public mutating func accepted(_ step: Step) -> [CoordinatorAction] {
+        if step == .finish { postcopy.isLoaded = true }
+        return []
+    }
 
     private func isAway(_ report: SideReport) -> Bool {
         if case .postcopy(let stage) = report.stage { stage != .device } else { false }
@@ -44,6 +49,7 @@ extension Coordinator {
     mutating func judgePostcopy(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction]? {
         guard options.mode != .direct, state != .done, state != .idle else { return nil }
         if case .postcopy = source.stage { postcopy.isEntered = true }
+        if destination.ran != nil { postcopy.isLoaded = true }
         if isAway(destination) || options.isPostcopyResume { postcopy.isEntered = true }
         guard postcopy.isEntered else { return nil }
         if let end = judgeLoss(source, destination) { return end }

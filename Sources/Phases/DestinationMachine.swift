@@ -39,6 +39,10 @@ public struct DestinationMachine: Hashable, Sendable {
     var isRunRecorded = false
     /// A recovery was prepared, and QEMU shows nothing of it yet.
     var isReconnecting = false
+    /// How long the guest's processors waited for pages in post-copy, once QEMU has said so.
+    public internal(set) var blocktimeMilliseconds: Int64?
+    /// Where the next recovery shall listen, if somebody said so.
+    var recoveryURI: String?
     /// How often a recovery was prepared.
     var recoveries = 0
 
@@ -244,6 +248,9 @@ public struct DestinationMachine: Hashable, Sendable {
         switch fact {
         case .reply(let command, let reply):
             core.gather(reply)
+            if case .migration(let sample) = reply, let time = sample.postcopyBlocktimeMilliseconds {
+                blocktimeMilliseconds = time
+            }
             return heard + replied(command, reply) + progress()
         case .unanswered(let command): return unanswered(command) + silent()
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
@@ -395,7 +402,10 @@ public struct DestinationMachine: Hashable, Sendable {
         let commands = core.restoring()
         state = .restoring(cookie, replies: commands.count)
         if commands.isEmpty { return answerFinish(cookie) }
-        return [.disarm(.runPoll), .arm(.run, milliseconds: options.deadlines[.run])] + commands.map { core.send($0) }
+        // What QEMU measured is told only as long as it is told to measure.
+        let last: [Effect] = options.capabilities.contains("postcopy-blocktime") ? [core.send(.queryMigrate)] : []
+        return [.disarm(.runPoll), .arm(.run, milliseconds: options.deadlines[.run])] + last
+            + commands.map { core.send($0) }
     }
 
     mutating func answerFinish(_ cookie: Cookie) -> [Effect] {

@@ -138,7 +138,8 @@ extension DestinationMachine {
     /// Where QEMU listens for a recovery: a file of its own for each, as the one before may still be there; a port is
     /// free again or chosen anew.
     private var recoveryAddress: String {
-        options.uri.hasPrefix("unix:") ? "\(options.uri).\(recoveries)" : options.uri
+        if let recoveryURI { return recoveryURI }
+        return options.uri.hasPrefix("unix:") ? "\(options.uri).\(recoveries)" : options.uri
     }
 
     mutating func recovered(
@@ -168,7 +169,8 @@ extension DestinationMachine {
             return [core.send(.queryMigrate)]
         case .addressing(let uri):
             guard command == .queryMigrate, case .migration(let sample) = reply else { return [] }
-            guard let address = realAddress(uri, sample) else {
+            let wanted = recoveryURI ?? options.connectURI ?? uri
+            guard let address = realAddress(wanted, sample) else {
                 return interrupt(because: "the destination does not say on which port of \(uri) it listens")
             }
             var answer = cookie

@@ -20,6 +20,18 @@ public enum Request: String, Hashable, Sendable {
     case destinationRan = "destination-ran"
     /// Let a guest go that QEMU holds before the switchover.
     case `continue`
+    /// Change parameters of the migration that runs.
+    case set
+}
+
+/// A moment at which the user's hook program is run.
+public enum HookPoint: String, Hashable, Sendable, CaseIterable {
+    /// Before anything is asked of either QEMU.
+    case begin
+    /// The guest stands still and its disks are still the source's: the last moment at which nothing has changed hands.
+    case preSwitchover = "pre-switchover"
+    /// Everything is over.
+    case end
 }
 
 /// What a deadline on the whole migration does.
@@ -72,6 +84,10 @@ public struct MigrateOptions: Hashable, Sendable {
     public var hasChangeProtection = true
     /// Nothing runs and no memory moves: only the definition of the guest changes its place.
     public var isOffline = false
+    /// Whether a guest that QEMU holds before the switchover waits for somebody's word.
+    public var isHeld = false
+    /// Whether there is a program to be run at each `HookPoint`; the driver knows which.
+    public var hasHook = false
     /// Whether and how post-copy may be used; `nil` forbids it.
     public var postcopy: PostcopyWish?
     /// The attempt goes on with a post-copy that was interrupted.
@@ -158,6 +174,12 @@ public enum Input: Hashable, Sendable {
     case surveyFailed(Side, String)
     /// Somebody asks.
     case request(Request, Origin)
+    /// Somebody wants parameters of the migration that runs changed, by QEMU's names.
+    case change([Setting], Origin)
+    /// Somebody wants an interrupted post-copy to go on over this address.
+    case recover(uri: String, Origin)
+    /// The hook program has ended, and what was wrong with it; `nil` if it ended well.
+    case hooked(HookPoint, failure: String?)
     /// A bounded wait ran out.
     case timeout(Deadline)
     /// A side's lock manager answers.
@@ -195,6 +217,8 @@ public enum Effect: Hashable, Sendable {
     case kill(Side)
     /// A side's lock manager is asked; `Input.lease` brings its answer.
     case lease(Side, LeaseAction)
+    /// The hook program is to be run; `Input.hooked` tells its end.
+    case hook(HookPoint)
     /// The attempt is over.
     case finished(AttemptResult)
 }
@@ -230,6 +254,9 @@ public struct AttemptResult: Hashable, Sendable {
     public var ownGapMicroseconds: Int64?
     /// From the guest's stop on the source to its start on the destination, in microseconds, on our clock.
     public var pauseMicroseconds: Int64?
+    /// How long all of the guest's processors waited for pages in post-copy, by the destination's count, where that was
+    /// asked for.
+    public var postcopyBlocktimeMilliseconds: Int64?
 
     /// The last published word.
     public var word: PublishedWord { verdict.word }

@@ -40,6 +40,8 @@ public struct MigrationWish: Hashable, Sendable {
     public var switchesOnTimeout = false
     /// Switch to post-copy after the first pass.
     public var switchesAfterPrecopy = false
+    /// Pages that the guest waits for go over a connection of their own in post-copy.
+    public var isPreempting = false
     /// The host's configuration allows nothing unencrypted.
     public var isTLSForced = false
     /// The guest's memory is limited, so that pinning it cannot take the host down.
@@ -129,6 +131,15 @@ public enum Exclusions {
         },
         Exclusion("postcopy-one-way", "post-copy needs a stream with a way back", isOurs: true) {
             $0.flags.contains(.postcopy) && $0.transport == .oneWay
+        },
+        Exclusion("preempt-postcopy", "a connection for urgent pages needs post-copy allowed", isOurs: true) {
+            $0.isPreempting && !$0.flags.contains(.postcopy)
+        },
+        Exclusion(
+            "preempt-address",
+            "a connection for urgent pages needs an address that can be connected to more than once", isOurs: true
+        ) {
+            $0.isPreempting && $0.flags.contains(.postcopy) && $0.transport == .fd
         },
         Exclusion("resume-postcopy", "only a post-copy migration can be resumed: post-copy has to be asked for") {
             $0.flags.contains(.postcopyResume) && !$0.flags.contains(.postcopy)
@@ -229,7 +240,7 @@ extension MigrationWish {
         transport = options.isOffline ? .tcp : Transport(uri: options.uri)
         note(capabilities: options.capabilities, parameters: options.parameters)
         suspendsOnTimeout = options.timeoutMilliseconds != nil && options.timeoutAction == .pauseGuest
-        switchesAfterPrecopy = options.postcopy?.isAfterFirstPass ?? false
+        switchesAfterPrecopy = options.postcopy?.afterPasses != nil
         // What is pinned is the guest's and QEMU's own business: nobody here knows of a limit, and RDMA says so by
         // itself.
         hasMemoryLimit = true
@@ -241,6 +252,7 @@ extension MigrationWish {
             switch capability {
             case "multifd": flags.insert(.parallel)
             case "zero-copy-send": flags.insert(.zeroCopy)
+            case "postcopy-preempt": isPreempting = true
             case "auto-converge": flags.insert(.autoConverge)
             case "xbzrle":
                 flags.insert(.compressed)

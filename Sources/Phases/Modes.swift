@@ -25,14 +25,17 @@ public enum MigrationMode: String, Hashable, Sendable, CaseIterable {
 
 /// How an attempt may make use of post-copy.
 public struct PostcopyWish: Hashable, Sendable {
-    /// Switch over as soon as all memory was passed over once, instead of waiting for a request.
-    public var isAfterFirstPass: Bool
+    /// Switch over after so many passes over memory, by QEMU's count, instead of waiting for a request.
+    public var afterPasses: Int?
+    /// Switch over so long after Perform began, if the migration has not ended by then.
+    public var afterMilliseconds: Int?
     /// Bound on the traffic after the switchover, in bytes per second; `nil` leaves QEMU's.
     public var bytesPerSecond: Int64?
 
     /// Post-copy is allowed.
-    public init(isAfterFirstPass: Bool = false, bytesPerSecond: Int64? = nil) {
-        self.isAfterFirstPass = isAfterFirstPass
+    public init(afterPasses: Int? = nil, afterMilliseconds: Int? = nil, bytesPerSecond: Int64? = nil) {
+        self.afterPasses = afterPasses
+        self.afterMilliseconds = afterMilliseconds
         self.bytesPerSecond = bytesPerSecond
     }
 }

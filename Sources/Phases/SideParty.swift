@@ -39,6 +39,9 @@ public struct SideParty: Hashable, Sendable {
     ///   - ledger: What earlier attempts left; `nil` for a domain that never migrated.
     public init(side: Side, options: MigrateOptions, ledger: Ledger? = nil) {
         self.side = side
+        var options = options
+        // A hook is run by the one process that sees the whole attempt.
+        options.hasHook = false
         self.options = options
         self.ledger = ledger ?? Ledger(side: side)
         if side == .source {
@@ -174,7 +177,7 @@ public struct SideParty: Hashable, Sendable {
                     + (destination?.pausePostcopy(origin: origin, sequence: sequence, at: time) ?? []), sequence)
         case .continue: return take(source?.continueSwitchover() ?? [], sequence)
         case .destinationNeverRan: return takeBack(request, origin)
-        case .migrate, .recover, .destinationRan: return []
+        case .migrate, .recover, .set, .destinationRan: return []
         }
     }
 
@@ -283,7 +286,7 @@ public struct SideParty: Hashable, Sendable {
             case .kill: result.append(.kill)
             case .lease(_, let action): result.append(.lease(action))
             case .accepted(let step): result.append(.message(.accepted(step)))
-            case .call, .publish, .finished, .refused: break
+            case .call, .publish, .finished, .refused, .hook: break
             }
         }
         return result

@@ -20,6 +20,10 @@ extension SourceMachine {
                 StepError(
                     .unproven, "the switchover did not end in time, and the destination may have everything by now"))
         case (.switchover, .migrating): return abort("the switchover did not end in time")
+        case (.hold, .migrating):
+            guard gate == .waiting else { return [] }
+            gate = .open
+            return abort("nobody let the guest go on to the switchover in time")
         case (.handOver, .migrating): return handOverTimedOut()
         case (.begin, .recovering(.asking)): return interrupt(because: "the source did not answer in time")
         case (.start, .recovering): return interrupt(because: "the source did not answer in time")

@@ -7,8 +7,8 @@ extension SourceMachine {
     mutating func clean(_ error: StepError) -> [Effect] {
         state = .cleaning(Cleaning(error: error))
         return [
-            .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank), .disarm(.handOver),
-            .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
+            .disarm(.start), .disarm(.hold), .disarm(.switchover), .disarm(.cancel), .disarm(.yank),
+            .disarm(.handOver), .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
         ] + startCleaning()
     }
 
@@ -82,7 +82,7 @@ extension SourceMachine {
     }
 
     mutating func endPerform(_ error: StepError) -> [Effect] {
-        [.disarm(.start), .disarm(.cancel), .disarm(.yank), .disarm(.switchover), .disarm(.handOver)]
+        [.disarm(.start), .disarm(.hold), .disarm(.cancel), .disarm(.yank), .disarm(.switchover)] + [.disarm(.handOver)]
             + [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)] + finish(.perform, .failed(error))
     }
 

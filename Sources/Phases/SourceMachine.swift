@@ -55,6 +55,8 @@ public struct SourceMachine: Hashable, Sendable {
     var resumeRefusals = 0
     var isStarted = false
     var isHoldWanted = false
+    /// What a guest that QEMU holds waits for beside us.
+    var gate: SwitchoverGate
     /// Somebody wants post-copy, and it could not be started yet.
     var isPostcopyWanted = false
     /// How far it is proven that the guest may run on the destination while its memory follows.
@@ -71,6 +73,7 @@ public struct SourceMachine: Hashable, Sendable {
     /// The source of an attempt.
     public init(options: MigrateOptions) {
         self.options = options
+        gate = options.isHeld || options.hasHook ? .closed : .open
         core = SideCore(
             side: .source, isHeldThroughout: options.mode.isHeldThroughout, lockManager: options.lockManager)
         guard options.isPostcopyResume else { return }
@@ -318,6 +321,9 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     mutating func replied(_ command: Command, _ reply: Reply) -> [Effect] {
+        if case .setParameters = command, isWatching, case .refused(_, let text) = reply {
+            return [.refused(.set, "QEMU refuses: \(text)")]
+        }
         switch state {
         case .beginning:
             if let text = reply.problem { return failBegin("\(command.name) on the source: \(text)") }
@@ -505,6 +511,7 @@ public struct SourceMachine: Hashable, Sendable {
             // does not come.
             if stopping.isWanted { return stopping == .expected || stopping == .interrupted ? stop() : [] }
             guard !isContinued else { return [] }
+            if let wait = waitAtGate() { return wait }
             isContinued = true
             return [
                 core.send(.migrateContinue(state: "pre-switchover")),

@@ -69,8 +69,9 @@ extension SourceMachine {
     /// begun to load fails.
     mutating func postcopyIfDue() -> [Effect] {
         guard case .migrating = state, case .copying = evidence.stage, !stopping.isWanted else { return [] }
-        let isPassed = evidence.events[.pass].map { $0.count > 1 } ?? false
-        let isDue = options.isPostcopyPossible && options.postcopy?.isAfterFirstPass == true && isPassed
+        // A pass is over when the next one begins.
+        let passes = evidence.events[.pass].map { $0.count - 1 } ?? 0
+        let isDue = options.isPostcopyPossible && options.postcopy?.afterPasses.map { passes >= $0 } ?? false
         guard isPostcopyWanted || isDue && !evidence.triggers.wasSent(.startPostcopy) else { return [] }
         isPostcopyWanted = false
         return [core.send(.startPostcopy)]
@@ -246,15 +247,5 @@ extension SourceMachine {
     /// Out of band: the migration's thread may hold the lock that in-band commands wait for.
     private func pauseNow() -> [Effect] {
         [core.send(.migratePause, outOfBand: core.survey?.features.hasOutOfBand ?? false)]
-    }
-
-    /// Lets a guest go that is held before the switchover.
-    public mutating func continueSwitchover() -> [Effect] {
-        guard case .migrating = state, case .held = evidence.stage, !stopping.isWanted else {
-            let why = evidence.allowed(TriggerKind.continueSwitchover).refusal
-            return [.refused(.continue, why ?? "the migration is being stopped")]
-        }
-        isContinued = false
-        return progress()
     }
 }

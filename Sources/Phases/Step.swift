@@ -132,6 +132,10 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case quit
     /// A kill to the process's end, on the source.
     case quitKill = "quit-kill"
+    /// A guest that is held before the switchover to somebody's word.
+    case hold
+    /// The beginning of Perform to post-copy, where that was wished by time.
+    case postcopy
     /// Source in post-copy to the proof that the guest may run on the destination.
     case handOver = "hand-over"
     /// One side of a post-copy interrupted to the other.
@@ -164,7 +168,7 @@ extension Deadline {
     /// Whether an attempt that is under way is given up, as an error, when it runs out.
     public var isGivingUp: Bool {
         switch self {
-        case .start, .switchover, .handOver, .destinationMonitor: true
+        case .start, .switchover, .hold, .handOver, .destinationMonitor: true
         default: false
         }
     }
@@ -177,7 +181,8 @@ public struct DeadlineTable: Hashable, Sendable {
         .begin: 10_000, .prepare: 10_000, .start: 30_000, .switchover: 30_000, .cancel: 3_000, .yank: 5_000,
         .cleanup: 10_000, .cleanupPoll: 10, .grace: 500, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
         .abandonKill: 5_000, .resume: 10_000, .resumePoll: 10, .quit: 5_000, .quitKill: 5_000,
-        .handOver: 30_000, .halfPaused: 5_000, .recovery: 30_000, .completion: 30_000, .sourceMonitor: 10_000,
+        .hold: 300_000, .handOver: 30_000, .halfPaused: 5_000, .recovery: 30_000, .completion: 30_000,
+        .sourceMonitor: 10_000,
         .destinationMonitor: 10_000, .sourceLease: 5_000, .destinationLease: 5_000, .peer: 25_000, .restart: 10_000,
         .repeat: 5_000, .sourcePeer: 25_000,
         .destinationPeer: 25_000,

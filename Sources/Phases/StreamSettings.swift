@@ -29,6 +29,17 @@ public enum SettingScope: Hashable, Sendable {
         }
     }
 
+    /// Whether QEMU takes a parameter's new value into account while it migrates.
+    static func isTakenInFlight(_ name: String) -> Bool {
+        switch name {
+        case "max-bandwidth", "max-postcopy-bandwidth", "avail-switchover-bandwidth", "downtime-limit",
+            "cpu-throttle-initial", "cpu-throttle-increment", "max-cpu-throttle", "cpu-throttle-tailslow",
+            "throttle-trigger-threshold", "xbzrle-cache-size", "vcpu-dirty-limit":
+            true
+        default: false
+        }
+    }
+
     func covers(_ side: Side) -> Bool {
         switch self {
         case .source: side == .source
@@ -63,10 +74,19 @@ extension SideCore {
     func lacking(_ options: MigrateOptions) -> String? {
         let capability = options.capabilities(of: side).first { !hasCapability($0) }
         if let capability { return "the \(side.rawValue)'s QEMU has no \(capability) capability" }
-        let parameter = options.parameters(of: side).first { wanted in
-            !(originalParameters ?? []).contains { $0.name == wanted.name }
-        }
-        return parameter.map { "the \(side.rawValue)'s QEMU has no parameter \($0.name)" }
+        return options.parameters(of: side).lazy.compactMap { lacking($0) }.first
+    }
+
+    /// The same of one parameter.
+    func lacking(_ parameter: Setting) -> String? {
+        if (originalParameters ?? []).contains(where: { $0.name == parameter.name }) { return nil }
+        return "the \(side.rawValue)'s QEMU has no parameter \(parameter.name)"
+    }
+
+    /// Parameters are changed after the beginning: they too have to be put back.
+    mutating func note(changed settings: [Setting]) {
+        changedParameters.removeAll { earlier in settings.contains { $0.name == earlier.name } }
+        changedParameters += settings
     }
 
     /// The commands that read back what was set.

@@ -83,6 +83,8 @@ public struct MigrationInfo: Hashable, Sendable {
     public var ram: RAM?
     /// Percent.
     public var cpuThrottlePercentage: Int64?
+    /// Milliseconds that all processors of a post-copy's destination waited for pages.
+    public var postcopyBlocktime: Int64?
     /// Bytes still to send, devices included (proposed for QEMU, not in all releases).
     public var remaining: Int64?
 
@@ -113,6 +115,7 @@ public struct MigrationInfo: Hashable, Sendable {
         }
         self.ram = view["ram"].flatMap { $0.kind == .object ? RAM($0) : nil }
         self.cpuThrottlePercentage = view["cpu-throttle-percentage"]?.wholeNumber
+        self.postcopyBlocktime = view["postcopy-blocktime"]?.wholeNumber
         self.remaining = view["remaining"]?.wholeNumber
     }
 }

@@ -60,6 +60,7 @@ struct DrivenOutput {
         case .finished(let result): self.init("result", nil, result.json)
         case .refused(let request, let why): self.init("answer", nil, request.refusedJSON(why))
         case .lease(let side, let action): self.init("lease", side, action.json)
+        case .hook(let point): self.init("hook", nil, ["run": .string(point.rawValue)])
         case .survey: return nil
         }
     }
@@ -110,7 +111,7 @@ struct RecordedOutput {
             object["id"] = nil
             value = .object(object)
         case .call, .answer, .arm, .disarm, .saved, .run, .refused, .surrendered, .kill, .phase, .status, .result,
-            .intent, .lease:
+            .intent, .lease, .hook:
             value = record.member.value
         default: return nil
         }

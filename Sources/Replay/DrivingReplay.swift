@@ -107,6 +107,7 @@ public struct DrivingReplay {
         case .restarted, .peer:
             fail(record, "a record of this kind is no part of an attempt that one process drove")
         case .lease(let value): leased(value, side, record)
+        case .hook(let value): hooked(value, record)
         case .call, .answer, .arm, .disarm, .intent, .saved, .run, .refused, .surrendered, .phase, .status, .result:
             compare(record)
         case .fds, .mark, .unknown: break
@@ -208,7 +209,26 @@ public struct DrivingReplay {
         guard let request = value["do"]?.string.flatMap(Request.init(rawValue:)),
             let origin = value["origin"]?.string.flatMap(Origin.init(rawValue:))
         else { return fail(record, "this version does not know such a request") }
-        feed(.request(request, origin), record)
+        switch (request, value["uri"]?.string) {
+        case (.set, _):
+            let settings = (value["parameters"]?.object ?? [:]).map { Setting($0.key, SettingValue($0.value)) }
+            feed(.change(settings, origin), record)
+        case (.recover, let uri?): feed(.recover(uri: uri, origin), record)
+        default: feed(.request(request, origin), record)
+        }
+    }
+
+    /// The hook program is to be run, which is an output, or has ended. What it does at the end concerns nobody here.
+    private mutating func hooked(_ value: JSONValue, _ record: TraceRecord) {
+        guard let word = value["ended"]?.string else {
+            if value["run"]?.string != HookPoint.end.rawValue { compare(record) }
+            return
+        }
+        guard let point = HookPoint(rawValue: word) else {
+            return fail(record, "this version does not know such a moment for a hook")
+        }
+        guard point != .end, settled(before: record) else { return }
+        feed(.hooked(point, failure: value["failed"]?.string), record)
     }
 
     private mutating func timeout(_ name: String, _ side: Side?, _ record: TraceRecord) {

@@ -103,7 +103,7 @@ public struct Observer {
         case .call(let value): observe(.note("\(value["step"]?.string ?? "a step") is entered"), side)
         case .answer(let value): answer(value, side)
         case .mark(let text): observe(.note(text), side)
-        case .fds, .arm, .disarm, .survey, .intent, .saved, .lease, .result, .unknown: break
+        case .fds, .arm, .disarm, .survey, .intent, .saved, .lease, .hook, .result, .unknown: break
         }
         finish()
         return observations

@@ -94,6 +94,7 @@ enum TraceDecoder {
         case "surrendered": .surrendered(try string(value, key))
         case "kill": .kill(value.value())
         case "lease": .lease(value.value())
+        case "hook": .hook(value.value())
         case "phase": .phase(value.value())
         case "status": .status(value.value())
         case "result": .result(value.value())

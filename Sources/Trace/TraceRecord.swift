@@ -154,6 +154,8 @@ public enum TraceMember: Sendable, Hashable {
     case kill(JSONValue)
     /// A lease was acted on.
     case lease(JSONValue)
+    /// The hook program: `{"run":POINT}`, an output, or `{"ended":POINT, "failed"?:WHY}`, an input.
+    case hook(JSONValue)
     /// The phase machine moved.
     case phase(JSONValue)
     /// The published status changed.
@@ -190,6 +192,7 @@ public enum TraceMember: Sendable, Hashable {
         case .surrendered: "surrendered"
         case .kill: "kill"
         case .lease: "lease"
+        case .hook: "hook"
         case .phase: "phase"
         case .status: "status"
         case .result: "result"
@@ -203,7 +206,8 @@ public enum TraceMember: Sendable, Hashable {
         switch self {
         case .recv(let value), .send(let value), .request(let value), .call(let value), .answer(let value),
             .arm(let value), .disarm(let value), .restarted(let value), .survey(let value), .intent(let value),
-            .saved(let value), .kill(let value), .lease(let value), .phase(let value), .status(let value),
+            .saved(let value), .kill(let value), .lease(let value), .hook(let value), .phase(let value),
+            .status(let value),
             .result(let value), .unknown(_, let value):
             value
         case .monitor(let text), .peer(let text), .timeout(let text), .run(let text), .refused(let text),

@@ -9,7 +9,9 @@ struct CommandOutcomeTests {
     @Test("the codes are a promise")
     func codes() {
         #expect(
-            CommandOutcome.allCases.map(\.rawValue) == [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 64, 65, 66, 70, 74, 75])
+            CommandOutcome.allCases.map(\.rawValue) == [
+                0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 64, 65, 66, 70, 74, 75,
+            ])
     }
 
     @Test(
@@ -65,8 +67,11 @@ struct CommandOutcomeTests {
         arguments: [
             ("tcp:localhost:0", nil), ("tcp:[::1]:4444", nil), ("unix:/tmp/x", nil), ("unix:", "no path"),
             ("tcp::1", "no host"), ("tcp:host", "no port"), ("tcp:host:99999", "no port number at its end"),
-            ("exec:cat", nil), ("exec:", "no command"),
-            ("fd:1", "fd:NAME needs a name that does not begin with a digit"),
+            ("exec:cat", nil), ("exec:", "no command"), ("fd:name", nil), ("vsock:3:4444", nil),
+            ("fd:3", "fd:NAME needs a name that does not begin with a digit"),
+            ("fd:", "fd:NAME needs a name that does not begin with a digit"),
+            ("vsock:3", "vsock:CID:PORT has two numbers"), ("vsock:3:x", "vsock:CID:PORT has two numbers"),
+            ("file:/x", "a file cannot be written and loaded at the same time"),
             ("", "it begins with none of tcp:, unix:, vsock:, exec:, fd:"),
         ] as [(String, String?)])
     func addresses(uri: String, problem: String?) {

@@ -54,6 +54,7 @@ extension Effect {
         case .finished: "finished"
         case .accepted(let step): "accept \(step)"
         case .refused(let request, _): "refuse \(request.rawValue)"
+        case .hook(let point): "hook \(point.rawValue)"
         case .survey, .publish, .phase, .arm, .disarm: nil
         }
     }

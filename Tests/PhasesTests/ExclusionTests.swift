@@ -100,6 +100,17 @@ private let table: [(rule: String, broken: MigrationWish, whole: MigrationWish)]
         "connections-parallel", wish(.live) { $0.parameters = [.parallelConnections] },
         wish([.live, .parallel]) { $0.parameters = [.parallelConnections] }
     ),
+    (
+        "preempt-postcopy", wish(.live) { $0.isPreempting = true },
+        wish([.live, .postcopy]) { $0.isPreempting = true }
+    ),
+    (
+        "preempt-address",
+        wish([.live, .postcopy]) {
+            $0.isPreempting = true
+            $0.transport = .fd
+        }, wish([.live, .postcopy]) { $0.isPreempting = true }
+    ),
     ("parallel-address", wish([.live, .parallel]) { $0.transport = .fd }, wish([.live, .parallel])),
     (
         "tls-disks-unix", wish([.live, .tls, .nonSharedDisk]) { $0.diskTransport = .unix },
@@ -141,7 +152,10 @@ private let table: [(rule: String, broken: MigrationWish, whole: MigrationWish)]
     @Test func everyRuleHasItsCase() {
         #expect(Exclusions.rules.map(\.name).sorted() == table.map(\.rule).sorted())
         #expect(Set(Exclusions.rules.map(\.message)).count == Exclusions.rules.count)
-        #expect(Exclusions.rules.filter(\.isOurs).map(\.name) == ["postcopy-one-way", "parallel-address"])
+        #expect(
+            Exclusions.rules.filter(\.isOurs).map(\.name) == [
+                "postcopy-one-way", "preempt-postcopy", "preempt-address", "parallel-address",
+            ])
     }
 
     @Test(arguments: table.indices) func oneRuleAtATime(index: Int) {
@@ -179,7 +193,7 @@ private let table: [(rule: String, broken: MigrationWish, whole: MigrationWish)]
         var options = MigrateOptions(attempt: "a", uri: "tcp:h:0")
         #expect(MigrationWish(options).flags == [.live, .changeProtection])
         #expect(Exclusions.broken(by: MigrationWish(options)).isEmpty)
-        options.postcopy = PostcopyWish(isAfterFirstPass: true)
+        options.postcopy = PostcopyWish(afterPasses: 1)
         #expect(MigrationWish(options).flags == [.live, .changeProtection, .postcopy])
         #expect(Exclusions.broken(by: MigrationWish(options)).isEmpty)
         options.isPausedIntended = true

@@ -90,7 +90,7 @@ extension ScriptedDriver {
     @Test func aWishForPostcopyAfterTheFirstPassNeedsNobody() throws {
         let driver = attempt(
             postcopy { $0.passes = 6 },
-            options: options { $0.postcopy = PostcopyWish(isAfterFirstPass: true, bytesPerSecond: 1 << 20) })
+            options: options { $0.postcopy = PostcopyWish(afterPasses: 1, bytesPerSecond: 1 << 20) })
         try #require(driver.violations.isEmpty, story(driver))
         #expect(driver.sends.contains { $0 == (.source, .startPostcopy) })
         #expect(driver.result?.word == .completed)

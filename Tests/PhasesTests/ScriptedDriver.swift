@@ -8,6 +8,7 @@ enum Fault: Hashable {
     case silence(Side)
     case breakStream
     case request(Request)
+    case change([Setting])
     case shutDownGuest
     /// Somebody else stops or continues the source.
     case interfere(isRunning: Bool)
@@ -24,6 +25,10 @@ struct ScriptedDriver {
     var areLocksSilent = false
     /// Somebody else takes the leases as soon as they are free, and gives them back.
     var hasThief = false
+    /// What is wrong with the hook program at these moments.
+    var hookFailures: [HookPoint: String] = [:]
+    /// Moments at which it does not end.
+    var slowHooks: Set<HookPoint> = []
     /// Everything that was to be done, in order.
     private(set) var log: [Effect] = []
     /// What must not be and was.
@@ -253,6 +258,7 @@ struct ScriptedDriver {
         case .silence(let side): pair[side].isSilent = true
         case .breakStream: pair.source.isBroken = true
         case .request(let request): take(.request(request, .operator))
+        case .change(let settings): take(.change(settings, .operator))
         case .shutDownGuest: pair.shutDownGuest()
         case .interfere(let isRunning): pair.interfere(isRunning)
         }
@@ -287,6 +293,10 @@ struct ScriptedDriver {
                 }
                 let result = locks.perform(action, on: side)
                 pair.pending[.init(side: side, kind: 3), default: []].append(.lease(side, result))
+            case .hook(let point):
+                if slowHooks.contains(point) { continue }
+                let end = Input.hooked(point, failure: hookFailures[point])
+                pair.pending[.init(side: .source, kind: 3), default: []].append(end)
             case .publish(let status, _): published.append(status)
             case .finished(let result):
                 isFinished = true
