@@ -60,6 +60,16 @@ case_ completed-fd 0 '' '' --uri fd:stream
 mkfifo "$lab/pipe"
 case_ completed-exec 0 '' '' --uri "exec:cat $lab/pipe" --connect-uri "exec:cat > $lab/pipe"
 case_ completed-multifd 0 '' '' --uri tcp:127.0.0.1:0 --multifd --multifd-channels 3 --multifd-compression zstd
+case_ completed-postcopy 0 '' '' --postcopy-after 700ms --bandwidth 64KiB --max-postcopy-bandwidth 20MiB
+case_ completed-hook 0 '' '' --hook true
+printf '#!/bin/sh\ntest "$GODWIT_PHASE" != pre-switchover\n' >"$lab/hook"
+chmod +x "$lab/hook"
+case_ failed-hook 10 '' '' --hook "$lab/hook"
+godwit_() { "$godwit" "$@"; }
+# What follows is done by others while it runs.
+case_ completed-held-set 0 '"pre-switchover"}}}' 'godwit_ set --downtime-limit 1s; godwit_ continue' --hold
+case_ completed-postcopy-recovered 0 '"status":"postcopy"' "sleep 1; godwit_ pause-postcopy; recorded '\"status\":\"postcopy-paused\"'
+    until godwit_ recover; do sleep 0.1; done" --postcopy-after 300ms --bandwidth 64KiB --max-postcopy-bandwidth 128KiB
 recorded() { while ! grep -q -e "$1" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done; }
 source_pid='$(cat "$lab/source.pid")' destination_pid='$(cat "$lab/destination.pid")'
 # A cancel and the destination's death, in both orders, before the source's QEMU has said anything of either.
