@@ -85,7 +85,6 @@ struct ProgressReporter {
             parts.append("dirty \(Quantity.bytes(pages * min(page, 1 << 20)))/s")
         }
         if let throttle = sample.throttlePercentage { parts.append("throttled by \(throttle) %") }
-        if let requests = sample.postcopyRequests, requests > 0 { parts.append("\(requests) pages asked for") }
         if let estimate { parts.append(estimate) }
         return parts.joined(separator: ", ")
     }

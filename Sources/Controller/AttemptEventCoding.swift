@@ -66,7 +66,6 @@ extension MigrationSample {
         add("totalMilliseconds", totalMilliseconds)
         add("downtimeMilliseconds", downtimeMilliseconds)
         add("throttlePercentage", throttlePercentage)
-        add("postcopyRequests", postcopyRequests)
         if let megabitsPerSecond { object["megabitsPerSecond"] = .init(megabitsPerSecond) }
         return object
     }
@@ -84,7 +83,6 @@ extension MigrationSample {
         totalMilliseconds = json["totalMilliseconds"]?.int64
         downtimeMilliseconds = json["downtimeMilliseconds"]?.int64
         throttlePercentage = json["throttlePercentage"]?.int64
-        postcopyRequests = json["postcopyRequests"]?.int64
         megabitsPerSecond = json["megabitsPerSecond"]?.double
     }
 }

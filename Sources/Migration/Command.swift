@@ -186,9 +186,7 @@ public struct MigrationSample: Hashable, Sendable {
     public var iteration: Int64?
     /// How far auto-converge throttles the guest, in percent.
     public var throttlePercentage: Int64?
-    /// Pages that the guest waited for in post-copy.
-    public var postcopyRequests: Int64?
-    /// How long all of the guest's processors waited for them, as the destination measured it.
+    /// How long all of the guest's processors waited for pages in post-copy, as the destination measured it.
     public var postcopyBlocktimeMilliseconds: Int64?
 
     /// A sample with a status word and nothing else.

@@ -138,6 +138,5 @@ extension MigrationSample {
         megabitsPerSecond = ram.mbps
         iteration = ram.dirtySyncCount
         throttlePercentage = info.cpuThrottlePercentage
-        postcopyRequests = ram.postcopyRequests
     }
 }

@@ -110,8 +110,12 @@ struct RecordedOutput {
             var object = message.object ?? [:]
             object["id"] = nil
             value = .object(object)
+        case .hook(let value):
+            // What is run at the end is the driver's affair.
+            guard let point = value["run"]?.string, point != HookPoint.end.rawValue else { return nil }
+            self.value = value
         case .call, .answer, .arm, .disarm, .saved, .run, .refused, .surrendered, .kill, .phase, .status, .result,
-            .intent, .lease, .hook:
+            .intent, .lease:
             value = record.member.value
         default: return nil
         }

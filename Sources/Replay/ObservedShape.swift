@@ -42,7 +42,7 @@ final class ObservedShape {
 
     /// Where a number of `query-migrate` goes.
     enum Field: Int, CaseIterable {
-        case total, downtime, expectedDowntime, throttle, remaining
+        case total, downtime, expectedDowntime, throttle, remaining, blocktime
         case transferred, ramRemaining, ramTotal, dirtyPages, pageSize, mbps, iteration
         case pass
 
@@ -54,6 +54,7 @@ final class ObservedShape {
             case .expectedDowntime: ["recv", "return", "expected-downtime"]
             case .throttle: ["recv", "return", "cpu-throttle-percentage"]
             case .remaining: ["recv", "return", "remaining"]
+            case .blocktime: ["recv", "return", "postcopy-blocktime"]
             case .transferred: ["recv", "return", "ram", "transferred"]
             case .ramRemaining: ["recv", "return", "ram", "remaining"]
             case .ramTotal: ["recv", "return", "ram", "total"]
@@ -260,6 +261,7 @@ final class ObservedShape {
             case .expectedDowntime: sample.expectedDowntimeMilliseconds = number
             case .throttle: if hasRAM { sample.throttlePercentage = number }
             case .remaining: if hasRAM { sample.remainingBytes = number }
+            case .blocktime: sample.postcopyBlocktimeMilliseconds = number
             case .transferred: sample.transferredBytes = number
             case .ramRemaining: if !hasRemaining { sample.remainingBytes = number }
             case .ramTotal: sample.totalBytes = number

@@ -98,12 +98,22 @@ public struct Observer {
             }
             // Of looks there can be hundreds, and what is looked at is told.
             if !Deadline.isLook(named: name) { observe(.note("the wait '\(name)' ran out"), side) }
+        case .hook(let value):
+            let failure = value["failed"]?.string
+            if isOurs, failure != nil, value["ended"]?.string == HookPoint.preSwitchover.rawValue,
+                attempts.last.isUnderWay
+            {
+                attempts.last.source.note(givenUp: order)
+            }
+            let point = (value["run"] ?? value["ended"])?.string ?? "?"
+            let how = value["run"] != nil ? "is run" : failure.map { "failed: \($0)" } ?? "has ended"
+            observe(.note("the hook (\(point)) \(how)"), side)
         case .peer(let word): observe(.note("peer \(word)"), side)
         case .restarted: observe(.note("a new process took the journal up"), side)
         case .call(let value): observe(.note("\(value["step"]?.string ?? "a step") is entered"), side)
         case .answer(let value): answer(value, side)
         case .mark(let text): observe(.note(text), side)
-        case .fds, .arm, .disarm, .survey, .intent, .saved, .lease, .hook, .result, .unknown: break
+        case .fds, .arm, .disarm, .survey, .intent, .saved, .lease, .result, .unknown: break
         }
         finish()
         return observations

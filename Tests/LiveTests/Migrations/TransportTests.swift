@@ -104,6 +104,8 @@ extension MigrationTests {
             let run = try lab.migrate(["--multifd"])
             try relay.awaitHeld()
             let monitor = place == .source ? lab.sourceMonitor : lab.destinationMonitor
+            // QEMU takes turns with its monitors: what was sent before may not have been carried out yet.
+            try eventually("what was set") { try MigrationLab.settings(monitor).capabilities["multifd"] == true }
             try monitor.execute(
                 "migrate-set-capabilities", ["capabilities": [["capability": "multifd", "state": false]]])
             relay.release()
