@@ -62,9 +62,6 @@ case_ completed-exec 0 '' '' --uri "exec:cat $lab/pipe" --connect-uri "exec:cat 
 case_ completed-multifd 0 '' '' --uri tcp:127.0.0.1:0 --multifd --multifd-channels 3 --multifd-compression zstd
 case_ completed-postcopy 0 '' '' --postcopy-after 700ms --bandwidth 64KiB --max-postcopy-bandwidth 20MiB
 case_ completed-hook 0 '' '' --hook true
-printf '#!/bin/sh\ntest "$GODWIT_PHASE" != pre-switchover\n' >"$lab/hook"
-chmod +x "$lab/hook"
-case_ failed-hook 10 '' '' --hook "$lab/hook"
 godwit_() { "$godwit" "$@"; }
 # What follows is done by others while it runs.
 case_ completed-held-set 0 '"pre-switchover"}}}' 'godwit_ set --downtime-limit 1s; godwit_ continue' --hold

@@ -122,8 +122,6 @@ extension Evidence {
         guard let row = triggers[.cancel], let sent = row.sentSequence, let opened = openedSequence else {
             return .none
         }
-        // Held before the switchover QEMU can be stopped in no other way: that is nobody's wish.
-        guard row.origin != .controller else { return .none }
         // A cancel of something that never began is no cancel of this attempt.
         guard row.lastSequence > opened || sent > opened else { return .none }
         if events.has(.completed) { return .tooLate }

@@ -221,7 +221,8 @@ public struct DrivingReplay {
     /// The hook program is to be run, which is an output, or has ended. What it does at the end concerns nobody here.
     private mutating func hooked(_ value: JSONValue, _ record: TraceRecord) {
         guard let word = value["ended"]?.string else {
-            compare(record)
+            // By the one at the end everything else was decided.
+            if value["run"]?.string == HookPoint.end.rawValue { settled(before: record) } else { compare(record) }
             return
         }
         guard let point = HookPoint(rawValue: word) else {
