@@ -33,7 +33,8 @@ import Trace
         .process(.signalled(9)), .process(.unknown), .request(["do": "migrate"]), .call(["step": "begin"]),
         .answer(["step": "begin", "accepted": true]), .peer("lost"), .timeout("cancel"), .arm(["a": 1]), .disarm("a"),
         .restarted(["pid": 1]), .intent("x"), .saved([]), .run("id"), .refused("id"), .surrendered("id"), .kill([:]),
-        .lease(nil), .phase(["from": "none", "to": "begin3"]), .status(["status": "active"]), .survey(["failed": "x"]),
+        .lease(nil), .hook(["run": "begin"]), .phase(["from": "none", "to": "begin3"]), .status(["status": "active"]),
+        .survey(["failed": "x"]),
         .result(["outcome": "lost"]), .mark("é\n\u{0}\"\\"),
         .unknown("later", 18_446_744_073_709_551_615.0), .unknown("a \"key\"\n", true),
     ]
