@@ -83,6 +83,8 @@ struct MigrationRun {
                     """)
             default:
                 Console.note("left; look at both QEMUs before you continue either")
+                // Nobody answers there any more.
+                if let control = configuration.controlPath { unlink(control) }
                 let isPaused = word.last.withLock { $0 == .postcopyPaused }
                 _exit((isPaused ? CommandOutcome.postcopyPaused : .undecided).rawValue)
             }

@@ -39,8 +39,12 @@ extension MigrationTests {
             #expect(text.output.contains("  from \(lab.source.qmpPath)\n"))
             #expect(text.output.contains("  to   \(lab.destination.qmpPath)\n"))
             let id = try #require(text.lines.first?.prefix { $0 != " " })
-            let json = try lab.steer("status", String(id.prefix(6)), "--format", "json")
-            let value = try JSONValue(parsing: json.output)
+            var value = JSONValue.null
+            // The attempt looks at QEMU's numbers a few times a second.
+            try eventually("numbers") {
+                value = try JSONValue(parsing: try lab.steer("status", String(id.prefix(6)), "--format", "json").output)
+                return value["progress"] != nil
+            }
             #expect(value["attempt"]?.string == String(id))
             #expect(value["status"]?["status"] == "copying")
             #expect((value["progress"]?["totalBytes"]?.int64 ?? 0) > 96 << 20)
