@@ -27,7 +27,7 @@ public final class TraceScan {
 
     /// Reads a trace from memory; `name` stands for the file's path in messages.
     public convenience init(
-        bytes: [UInt8], name: String, maximumLineBytes: Int = 64 << 20, blockBytes: Int = 512 << 10
+        bytes: [UInt8], name: String, maximumLineBytes: Int = 64 << 20, blockBytes: Int = 1 << 20
     ) throws(TraceError) {
         try self.init(
             ByteSource(bytes: bytes), name: name, maximumLineBytes: maximumLineBytes, blockBytes: blockBytes)
@@ -40,7 +40,7 @@ public final class TraceScan {
     }
 
     init(
-        _ bytes: ByteSource, name: String, maximumLineBytes: Int, blockBytes: Int = 512 << 10,
+        _ bytes: ByteSource, name: String, maximumLineBytes: Int, blockBytes: Int = 1 << 20,
         warnings: [TraceWarning] = []
     ) throws(TraceError) {
         self.name = name
