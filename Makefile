@@ -9,6 +9,9 @@ TEST_PACKAGES = chromium-headless-shell
 PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_ARGUMENTS ?=
+
+# Roots with the QEMUs of other Debian releases (`make qemus`), for the live tests.
+GODWIT_QEMUS ?= .build/qemus
 BENCH_ARGUMENTS ?=
 
 # What `make fuzz` feeds, and for how many seconds each.
@@ -19,13 +22,15 @@ SWIFT ?= swift
 SOURCES = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-live check-peers check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay fuzz clean deps \
+.PHONY: help demo test qemus check-live check-modes check-peers check-thorough check-browser check-model check-model-quick test-deps build install docs lint bench bench-replay fuzz clean deps \
 	swift-version
 
 help:
 	@echo 'make demo      boot two QEMUs with a small guest, migrate it, show what happened'
 	@echo 'make test      build, lint, run all tests, live migrations included'
 	@echo 'make check-live  the live migrations, the wider ones too (some minutes)'
+	@echo 'make qemus     install the QEMUs of other Debian releases below GODWIT_QEMUS ($(GODWIT_QEMUS)), for check-modes'
+	@echo 'make check-modes  the live migrations, all of them, with each QEMU of `make qemus` (an hour)'
 	@echo 'make check-peers  what is served and recorded, with clients of other people (Python, PyPI)'
 	@echo 'make check-thorough  the sweeps with faults, nothing left out (some minutes)'
 	@echo 'make check-browser  the pages of godwit report in a headless Chromium, all of it (a minute)'
@@ -52,6 +57,15 @@ test: swift-version deps test-deps lint check-model-quick
 check-live: swift-version deps
 	$(SWIFT) build --build-tests
 	GODWIT_LIVE=all $(SWIFT) test --skip-build --disable-xctest --filter LiveTests
+
+# 5.2, 10.0 and 11.1 beside the 7.2 of this system; 250 MiB each. What is there already is not fetched again.
+qemus:
+	Tests/qemus.sh '$(GODWIT_QEMUS)'
+
+# One of them alone: GODWIT_QEMUS=.build/qemus/trixie.
+check-modes: swift-version deps
+	$(SWIFT) build --build-tests
+	GODWIT_QEMUS='$(abspath $(GODWIT_QEMUS))' GODWIT_LIVE=all $(SWIFT) test --skip-build --disable-xctest --filter LiveTests
 
 # GODWIT_PICTURES=DIRECTORY keeps pictures of the page in light and dark.
 check-browser: swift-version deps test-deps

@@ -15,6 +15,9 @@ public final class QEMUProcess: Sendable {
 
         /// The program, looked up in PATH.
         public var binary = "qemu-system-x86_64"
+        /// The root directory of another system, in which the program is looked up and started; nil: this one's. It sees this system's
+        /// `/dev` and the directory above its own files at the same paths, in mounts that end with it. Only root can do that.
+        public var root: String?
         /// Begins the names of all files ("source.qmp", "source.serial"); one for each QEMU in a directory.
         public var label: String
         /// `-name`, what query-name shows.
@@ -109,7 +112,7 @@ public final class QEMUProcess: Sendable {
                 "memoryMiB is \(options.memoryMiB), the guest needs at least \(image.minimumMemoryMiB)"
             )
         }
-        let arguments = commandLine(options, directory)
+        let arguments = inRoot(options, directory) + commandLine(options, directory)
         let log = directory.file("\(options.label).stderr")
         let child = try ChildProcess(arguments, output: log, error: log)
         let process = QEMUProcess(options: options, arguments: arguments, child: child, directory: directory)
@@ -119,6 +122,18 @@ public final class QEMUProcess: Sendable {
 
     private static func qmpPath(_ options: Options, _ directory: LabDirectory, _ index: Int) -> String {
         directory.file("\(options.label).qmp\(index == 0 ? "" : "\(index + 1)")")
+    }
+
+    /// What starts a program in another root, as the same process: without, nothing.
+    private static func inRoot(_ options: Options, _ directory: LabDirectory) -> [String] {
+        guard let root = options.root else { return [] }
+        let parent = directory.path.lastIndex(of: "/").map { String(directory.path[..<$0]) } ?? "/"
+        let script = """
+            root=$1 shared=$2; shift 2
+            mkdir -p "$root$shared" && mount --rbind "$shared" "$root$shared" && mount --rbind /dev "$root/dev" &&
+                mount -t proc proc "$root/proc" && exec chroot "$root" "$@"
+            """
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", root, parent]
     }
 
     private static func commandLine(_ options: Options, _ directory: LabDirectory) -> [String] {

@@ -95,6 +95,7 @@ extension DomainDescription {
                 for property in device.properties { entry["=" + property.name] = property.value.json }
                 return .object(entry)
             })
+        if !boardParts.isEmpty { object["board-parts"] = .array(boardParts.map { .string($0) }) }
         object["block-nodes"] = .array(
             blockNodes.map { node in
                 var entry: JSONObject = ["name": .string(node.name), "driver": .string(node.driver)]
@@ -131,6 +132,7 @@ extension DomainDescription {
             devices.append(
                 Device(path: try device.string("path"), type: try device.string("type"), properties: properties))
         }
+        boardParts = try reader.strings("board-parts")
         for (index, value) in try reader.array("block-nodes").enumerated() {
             let node = try DocumentReader(value, path: "\(path).block-nodes[\(index)]")
             blockNodes.append(

@@ -14,6 +14,8 @@ public struct SurveyWalk: Sendable {
         case machineType
         /// What a container of devices holds.
         case children(String)
+        /// What a built-in device is made of.
+        case parts(String)
         /// The CPUs.
         case cpus
         /// Block devices and what is in them.
@@ -41,7 +43,7 @@ public struct SurveyWalk: Sendable {
         public var request: QMPRequest {
             switch self {
             case .machineType: QMPRequest(QOMGet(path: "/machine", property: "type"))
-            case .children(let path), .properties(let path): QMPRequest(QOMList(path: path))
+            case .children(let path), .parts(let path), .properties(let path): QMPRequest(QOMList(path: path))
             case .cpus: QMPRequest(QueryCPUsFast())
             case .block: QMPRequest(QueryBlock())
             case .blockNodes: QMPRequest(QueryNamedBlockNodes(flat: true))
@@ -126,6 +128,7 @@ public struct SurveyWalk: Sendable {
         }
         let isCPU: (String) -> Bool = { path in result.cpus.contains { $0.hasSuffix("at \(path)") } }
         result.devices = devices.values.filter { !isCPU($0.path) }.sorted { $0.path < $1.path }
+        result.boardParts.sort()
         result.blockNodes += namedNodes.filter { !attachedNodes.contains($0.name) }
         result.blockNodes.sort { $0.name < $1.name }
         result.memoryBackends.sort { $0.id < $1.id }
@@ -139,7 +142,7 @@ public struct SurveyWalk: Sendable {
         switch query {
         // A property can vanish with its device, and older QEMUs lack some queries: that is a smaller description, not
         // a failure.
-        case .property, .properties, .cpuFeatures, .blockNodes, .memoryBackends, .name, .uuid:
+        case .parts, .property, .properties, .cpuFeatures, .blockNodes, .memoryBackends, .name, .uuid:
             if error.code != .refused { failure = error.message }
         case .machineType, .children, .cpus, .block, .memory, .schema:
             failure = "\(query.request.name): \(error.message)"
@@ -152,6 +155,7 @@ public struct SurveyWalk: Sendable {
             let type = view.string ?? ""
             description.machineType = type.hasSuffix("-machine") ? String(type.dropLast(8)) : type
         case .children(let container): return children(of: container, view)
+        case .parts: parts(view)
         case .cpus: return cpus(view)
         case .block: block(view)
         case .blockNodes: nodes(view)
@@ -198,9 +202,22 @@ public struct SurveyWalk: Sendable {
             let typeName = String(type.dropFirst(6).dropLast())
             types[path] = typeName
             devices[path] = .init(path: path, type: typeName, properties: [])
-            if isUsers { next.append(.properties(path)) }
+            if isUsers {
+                next.append(.properties(path))
+            } else if !typeName.hasSuffix("-cpu") {
+                next.append(.parts(path))
+            }
         }
         return next
+    }
+
+    private mutating func parts(_ view: JSONView) {
+        view.forEachElement { property in
+            guard let type = property["type"]?.string, type.hasPrefix("child<"), type.hasSuffix(">") else { return }
+            let name = String(type.dropFirst(6).dropLast())
+            guard !name.hasSuffix("memory-region"), name != "irq" else { return }
+            description.boardParts.append(name)
+        }
     }
 
     private mutating func properties(of path: String, _ view: JSONView) -> [Query] {

@@ -289,9 +289,10 @@ public struct CookieCheck: Hashable, Sendable {
         let counts = [
             ("cpus", description.cpus.count), ("devices", description.devices.count),
             ("block-nodes", description.blockNodes.count), ("memory-backends", description.memoryBackends.count),
-            ("command-line", description.commandLine?.count ?? 0),
+            ("board-parts", description.boardParts.count), ("command-line", description.commandLine?.count ?? 0),
         ]
         for (name, count) in counts { try bound(count, at: "\(path).\(name)", limits.descriptionEntries) }
+        for text in description.boardParts { try bound(text, at: "\(path).board-parts") }
         for text in description.commandLine ?? [] {
             try bound(text, at: "\(path).command-line", limits.longTextBytes)
         }

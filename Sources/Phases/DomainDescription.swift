@@ -76,6 +76,9 @@ public struct DomainDescription: Hashable, Sendable {
     public var cpus: [String]
     /// Devices, user-created and built-in, ordered by path.
     public var devices: [Device]
+    /// What the built-in devices are made of: the QOM types of their parts, ordered. A QEMU may have as a part of one device what another
+    /// one has beside it (from 8.1 the PIIX3 has its IDE and its clock in itself); the stream does not show the difference.
+    public var boardParts: [String] = []
     /// Media and named nodes.
     public var blockNodes: [BlockNode]
     /// Memory backends.
@@ -171,6 +174,8 @@ extension DomainDescription {
             theirs.remove(at: index)
             return true
         }
+        unmatched = Self.notPart(of: destination.boardParts, unmatched)
+        theirs = Self.notPart(of: boardParts, theirs)
         for device in unmatched {
             let other = theirs.firstIndex { $0.path == device.path } ?? theirs.firstIndex { $0.type == device.type }
             guard let other else {
@@ -188,6 +193,18 @@ extension DomainDescription {
             DescriptionDifference(subject: "device \($0.path)", source: nil, destination: $0.summary)
         }
         return found
+    }
+
+    /// The devices without those built-in ones that the other machine has as parts.
+    private static func notPart(of parts: [String], _ devices: [Device]) -> [Device] {
+        var left = parts
+        return devices.filter { device in
+            guard device.path.hasPrefix("/machine/unattached/"), let index = left.firstIndex(of: device.type) else {
+                return true
+            }
+            left.remove(at: index)
+            return false
+        }
     }
 
     private func blockDifferences(from destination: DomainDescription) -> [DescriptionDifference] {

@@ -40,6 +40,21 @@ import Testing
         #expect(try await qemu.waitForExit(timeout: .milliseconds(300)) == nil)
     }
 
+    /// In a root of its own, with the same paths as outside and as the same process.
+    @Test(Live.several) func startsInAnotherRoot() throws {
+        for qemu in PreparedQEMU.all {
+            let directory = try LabDirectory()
+            var options = QEMUProcess.Options(label: "other", image: try GuestImage.build(in: directory.path))
+            options.root = qemu.root
+            let process = try QEMUProcess.start(options, in: directory)
+            try process.waitForHeartbeat(after: 1)
+            let mounted = fileText("/proc/self/mounts")
+            #expect(qemu.root.map { !mounted.contains($0) } ?? true, "\(qemu): its mounts are its own")
+            process.kill()
+            #expect(process.status == .signalled(SIGKILL), "\(qemu)")
+        }
+    }
+
     @Test func tellsWhyQEMUDidNotStart() throws {
         let directory = try LabDirectory()
         var options = QEMUProcess.Options(label: "source")

@@ -26,6 +26,7 @@ private let machine: DomainDescription = {
         .init(name: "cd", driver: "raw", bytes: nil, isReadOnly: true),
     ]
     machine.memoryBackends = [.init(id: "mem0", bytes: 256 << 20)]
+    machine.boardParts = ["i8257", "i8257"]
     machine.runState = .running
     machine.commandLine = ["qemu-system-x86_64", "-m", "256"]
     return machine

@@ -19,6 +19,12 @@ private struct Recorded {
          {"name":"device[1]","type":"child<i440FX>"},{"name":"io[0]","type":"child<qemu:memory-region>"},
          {"name":"non-qdev-gpio[0]","type":"child<irq>"},{"name":"device[2]","type":"link<PIIX3>"}]
         """,
+        .parts("/machine/unattached/device[1]"): """
+        [{"name":"type","type":"string"},{"name":"rtc","type":"child<mc146818rtc>"},{"name":"dma[1]","type":"child<i8257>"},
+         {"name":"dma[0]","type":"child<i8257>"},{"name":"mem[0]","type":"child<memory-region>"},
+         {"name":"io[0]","type":"child<qemu:memory-region>"},{"name":"gpio[0]","type":"child<irq>"},
+         {"name":"bus","type":"link<PCI>"}]
+        """,
         .cpus: """
         [{"thread-id":77,"props":{"core-id":0,"thread-id":0,"socket-id":0},"qom-path":"/machine/unattached/device[0]",
           "cpu-index":0,"target":"x86_64"}]
@@ -119,6 +125,7 @@ private struct Recorded {
                 .init(name: "spare", driver: "node", bytes: 10, isReadOnly: true),
             ])
         #expect(machine.memoryBackends == [.init(id: "mem0", bytes: 256 << 20)])
+        #expect(machine.boardParts == ["i8257", "i8257", "mc146818rtc"])
         #expect(survey.features == QEMUFeatures(hasExitOnError: true, hasYank: true, hasOutOfBand: true))
         #expect(walk.learnedFeatures == survey.features)
     }

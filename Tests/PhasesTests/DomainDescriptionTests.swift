@@ -30,6 +30,7 @@ let describedMachine: DomainDescription = {
         .init(name: "cd (ide0)", driver: "raw", bytes: 300 << 20, isReadOnly: true),
     ]
     machine.memoryBackends = [.init(id: "mem0", bytes: 256 << 20)]
+    machine.boardParts = ["mc146818rtc"]
     return machine
 }()
 
@@ -104,6 +105,22 @@ let describedMachine: DomainDescription = {
         ("block driver", ["block node root (disk0)", "qcow2"], { $0.blockNodes[0].driver = "qcow2" }),
         ("block read-only", ["block node root (disk0)", "read-only"], { $0.blockNodes[0].isReadOnly = true }),
         ("memory backend size", ["memory backend mem0", "512 MiB"], { $0.memoryBackends[0].bytes = 512 << 20 }),
+        (
+            "a user's device that is a part of a built-in one there", ["net1", "the destination has none"],
+            {
+                $0.devices.remove(at: 2)
+                $0.boardParts.append("virtio-net-pci")
+            }
+        ),
+        (
+            "more built-in devices than parts", ["device[9]", "the source has none"],
+            {
+                for index in 8...9 {
+                    $0.devices.append(
+                        .init(path: "/machine/unattached/device[\(index)]", type: "mc146818rtc", properties: []))
+                }
+            }
+        ),
         ("missing memory backend", ["memory backend mem0", "the destination has none"], { $0.memoryBackends = [] }),
     ]
 
@@ -150,6 +167,17 @@ let describedMachine: DomainDescription = {
         (
             "board numbers",
             { for index in 3..<7 { $0.devices[index].path = "/machine/unattached/device[\(index + 20)]" } }
+        ),
+        (
+            "a built-in device that is a part of another one there",
+            {
+                $0.devices.removeAll { $0.type == "isa-fdc" }
+                $0.boardParts = ["i8257", "isa-fdc"]
+            }
+        ),
+        (
+            "a built-in device beside others there, and a part of one here",
+            { $0.devices.append(.init(path: "/machine/unattached/device[9]", type: "mc146818rtc", properties: [])) }
         ),
         (
             "an unused medium more",

@@ -21,6 +21,8 @@ final class MigrationLab {
     static let early = ["--bandwidth", "16MiB", "--downtime-limit", "1000s"]
 
     let directory: LabDirectory
+    /// Which QEMUs these are.
+    let pair: QEMUPair
     let image: GuestImage
     let options: QEMUProcess.Options
     let source: QEMUProcess
@@ -45,7 +47,10 @@ final class MigrationLab {
         image = try GuestImage.build(
             in: directory.path, dirtyMiBPerSecond: rate, dirtyMemoryMiB: dirtyMiB, heartbeatMilliseconds: beat,
             filledMemoryMiB: 32, lastHeartbeat: lastHeartbeat)
+        let pair = QEMUPair.current
         var options = QEMUProcess.Options(label: "source", image: image)
+        options.root = pair.source.root
+        options.machine = pair.machine
         options.memoryMiB = memoryMiB
         options.qmpSockets = 2
         let data = directory.file("data")
@@ -60,8 +65,10 @@ final class MigrationLab {
         }
         options.extraArguments += extra
         self.options = options
+        self.pair = pair
         source = try QEMUProcess.start(options, in: directory, timeout: .zero)
         var other = options.destination()
+        other.root = pair.destination.root
         change(&other)
         destination = try QEMUProcess.start(other, in: directory)
         try source.waitUntilListening()
@@ -149,6 +156,7 @@ final class MigrationLab {
     func replaceDestination(_ change: (inout QEMUProcess.Options) -> Void = { _ in }) throws {
         destinations += 1
         var options = options.destination(label: "destination\(destinations)")
+        options.root = pair.destination.root
         change(&options)
         destination = try QEMUProcess.start(options, in: directory)
         destinationMonitor = try BlockingQMP(destination.secondQMPPath)
@@ -238,5 +246,5 @@ final class MigrationLab {
     }
 }
 
-/// All migrations through the program: one after the other, as they need the processors.
-@Suite(.serialized, Live.available) enum MigrationTests {}
+/// All migrations through the program: one after the other, as they need the processors, and with every QEMU that was prepared.
+@Suite(.serialized, Live.available, .everyQEMU) enum MigrationTests {}
