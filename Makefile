@@ -3,8 +3,8 @@
 PACKAGES = binutils ca-certificates g++ git libjson-c-dev libzstd-dev pkg-config qemu-system-x86 zlib1g-dev
 
 # The smoke test of `godwit report` draws a page in a real browser: 64 MB to fetch, some ten seconds, so that `make test` has it and
-# who only builds or looks at the demonstration has not. Without it the test is skipped and says so.
-TEST_PACKAGES = chromium-headless-shell
+# who only builds or looks at the demonstration has not. Without it the test is skipped and says so. The tests of TLS make certificates.
+TEST_PACKAGES = chromium-headless-shell openssl
 
 PREFIX ?= /usr/local
 DESTDIR ?=

@@ -48,6 +48,21 @@ case_() {
     fi
 }
 
+# certificates DIRECTORY: an authority, a server called host.example and a client.
+certificates() {
+    mkdir "$1"
+    key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+    openssl req -x509 $key -keyout "$1/ca-key.pem" -out "$1/ca-cert.pem" -days 2 -subj /CN=fixture \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign 2>/dev/null
+    for end in server client; do
+        printf 'subjectAltName=DNS:host.example\nextendedKeyUsage=%sAuth\nkeyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE\n' \
+            $end >"$1/ext"
+        openssl req $key -keyout "$1/$end-key.pem" -out "$1/csr" -subj "/O=Lab/CN=$end" 2>/dev/null
+        openssl x509 -req -in "$1/csr" -CA "$1/ca-cert.pem" -CAkey "$1/ca-key.pem" -CAcreateserial -out "$1/$end-cert.pem" \
+            -days 2 -extfile "$1/ext" 2>/dev/null
+    done
+}
+
 copying='"status":"copying"'
 source_options= destination_options=
 case_ warm-up 0 '' ''
@@ -60,6 +75,8 @@ case_ completed-fd 0 '' '' --uri fd:stream
 mkfifo "$lab/pipe"
 case_ completed-exec 0 '' '' --uri "exec:cat $lab/pipe" --connect-uri "exec:cat > $lab/pipe"
 case_ completed-multifd 0 '' '' --uri tcp:127.0.0.1:0 --multifd --multifd-channels 3 --multifd-compression zstd
+certificates "$lab/pki"
+case_ completed-tls 0 '' '' --multifd --tls-dir "$lab/pki" --tls-hostname host.example --tls-authz 'O=Lab,CN=*' --keep-source
 case_ completed-postcopy 0 '' '' --postcopy-after 700ms --bandwidth 64KiB --max-postcopy-bandwidth 20MiB
 case_ completed-hook 0 '' '' --hook true
 godwit_() { "$godwit" "$@"; }

@@ -83,6 +83,9 @@ public struct MigrateCommand: AsyncParsableCommand {
     @Option(name: .long, help: ArgumentHelp("How long each run of the hook may take. Default: 30s.", valueName: "time"))
     var hookTimeout: TimeQuantity?
 
+    @OptionGroup(title: "Encryption")
+    var tls: TLSArguments
+
     @OptionGroup(title: "Post-copy")
     var postcopyArguments: PostcopyArguments
 
@@ -160,6 +163,7 @@ public struct MigrateCommand: AsyncParsableCommand {
             options.parameters.append(Setting("downtime-limit", .integer(downtimeLimit.milliseconds)))
         }
         options.connectURI = connectUri
+        options.tls = tls.wish
         options.isHeld = hold
         options.hasHook = hook != nil
         if let holdTimeout { options.deadlines.milliseconds[.hold] = Int(holdTimeout.milliseconds) }

@@ -45,11 +45,16 @@ enum MigrationURI {
     /// A socket beside the destination's monitor, where that QEMU can surely write; the loopback interface if the path would be too long.
     static func beside(_ monitor: String, attempt: String) -> String {
         let directory = monitor.lastIndex(of: "/").map { monitor[..<$0] } ?? "."
-        let path = absolute("\(directory)/godwit-\(attempt).sock")
+        let path = FilePlace.absolute("\(directory)/godwit-\(attempt).sock")
         return path.utf8.count <= maximumPathBytes ? "unix:\(path)" : "tcp:127.0.0.1:0"
     }
 
-    private static func absolute(_ path: String) -> String {
+}
+
+/// Paths of files that other programs shall find, which have another working directory.
+enum FilePlace {
+    /// The path from the root.
+    static func absolute(_ path: String) -> String {
         guard !path.hasPrefix("/"), let current = getcwd(nil, 0) else { return path }
         defer { free(current) }
         return "\(String(cString: current))/\(path.hasPrefix("./") ? String(path.dropFirst(2)) : path)"

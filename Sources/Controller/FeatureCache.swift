@@ -10,19 +10,22 @@ struct FeatureCache: Sendable {
 
     func features(of binary: String) -> QEMUFeatures? {
         guard let path = path(binary), let bytes = SmallFile.read(path, limit: 4096),
-            let value = try? JSONValue(parsing: bytes), value["version"]?.int64 == 2,
+            let value = try? JSONValue(parsing: bytes), value["version"]?.int64 == 3,
             let hasExitOnError = value["exit-on-error"]?.bool, let hasYank = value["yank"]?.bool,
-            let hasPostcopyDevice = value["postcopy-device"]?.bool
+            let hasPostcopyDevice = value["postcopy-device"]?.bool,
+            let nestsObjectProperties = value["nested-properties"]?.bool
         else { return nil }
         return QEMUFeatures(
-            hasExitOnError: hasExitOnError, hasYank: hasYank, hasPostcopyDevice: hasPostcopyDevice)
+            hasExitOnError: hasExitOnError, hasYank: hasYank, hasPostcopyDevice: hasPostcopyDevice,
+            nestsObjectProperties: nestsObjectProperties)
     }
 
     func store(_ features: QEMUFeatures, of binary: String) {
         guard let path = path(binary), let directory, SmallFile.makeDirectory(directory) else { return }
         let value: JSONValue = [
-            "version": 2, "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
+            "version": 3, "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
             "postcopy-device": .bool(features.hasPostcopyDevice),
+            "nested-properties": .bool(features.nestsObjectProperties),
         ]
         SmallFile.replace(path, with: value.serialized())
     }

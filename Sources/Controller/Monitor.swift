@@ -146,9 +146,10 @@ final class Monitor: QMPObserver {
         }
         features.whenKnown(binary) { [weak self] found in
             guard let self else { return }
-            survey.features.hasExitOnError = found.hasExitOnError
-            survey.features.hasYank = found.hasYank
-            survey.features.hasPostcopyDevice = found.hasPostcopyDevice
+            // Out of band is a matter of the connection, all else of the binary.
+            let hasOutOfBand = survey.features.hasOutOfBand
+            survey.features = found
+            survey.features.hasOutOfBand = hasOutOfBand
             driver.surveyed(side, .success(survey))
         }
     }

@@ -49,6 +49,33 @@ public struct CapabilitySetting: Hashable, Sendable {
     }
 }
 
+/// An object of QEMU's that an attempt makes for itself and removes again.
+public struct QEMUObject: Hashable, Sendable {
+    /// What it is.
+    public enum Kind: Hashable, Sendable {
+        /// `tls-creds-x509`: certificates and keys under QEMU's names for them in a directory. The peer has to prove
+        /// who it is, at either end.
+        case x509(directory: String, isServer: Bool)
+        /// `tls-creds-psk`: a key that both ends know, in the directory's `keys.psk`.
+        case psk(directory: String, isServer: Bool)
+        /// `authz-list`: lets in who has one of these names, and nobody else. A `*` in a name stands for anything.
+        case allowed([String])
+        /// Anything else, by QEMU's name of its type.
+        case other(type: String)
+    }
+
+    /// The name it has in QEMU.
+    public var id: String
+    /// What it is.
+    public var kind: Kind
+
+    /// An object.
+    public init(id: String, _ kind: Kind) {
+        self.id = id
+        self.kind = kind
+    }
+}
+
 /// A command to QEMU, as far as the migration logic tells commands apart.
 public enum Command: Hashable, Sendable {
     /// `query-status`
@@ -69,6 +96,10 @@ public enum Command: Hashable, Sendable {
     case getFD(name: String)
     /// `closefd`: QEMU forgets a descriptor that nothing has used.
     case closeFD(name: String)
+    /// `object-add`; `isNested` where QEMU wants the properties in `props`, as it did before 6.0.
+    case objectAdd(QEMUObject, isNested: Bool)
+    /// `object-del`
+    case objectDel(id: String)
     /// `migrate-incoming`; `exitOnError` is sent only where the schema has it.
     case migrateIncoming(uri: String, exitOnError: Bool?)
     /// `migrate`
@@ -97,7 +128,8 @@ public enum Command: Hashable, Sendable {
     /// The trigger that sending this command is, `nil` for queries and commands without a meaning here.
     public var trigger: TriggerKind? {
         switch self {
-        case .setCapabilities, .setParameters, .getFD, .closeFD: .configure
+        case .setCapabilities, .setParameters, .getFD, .closeFD, .objectDel: .configure
+        case .objectAdd(let object, _): if case .other = object.kind { nil } else { .configure }
         case .migrateIncoming: .listen
         case .migrate(_, let resume): resume ? .resume : .migrate
         case .migrateContinue: .continueSwitchover
@@ -125,6 +157,8 @@ public enum Command: Hashable, Sendable {
         case .setParameters: "migrate-set-parameters"
         case .getFD: "getfd"
         case .closeFD: "closefd"
+        case .objectAdd: "object-add"
+        case .objectDel: "object-del"
         case .migrateIncoming: "migrate-incoming"
         case .migrate: "migrate"
         case .migrateContinue: "migrate-continue"
@@ -145,7 +179,8 @@ public enum Command: Hashable, Sendable {
         switch self {
         case .migrateIncoming(let uri, _), .migrate(let uri, _), .migrateRecover(let uri): uri
         case .migrateContinue(let state): state
-        case .getFD(let name), .closeFD(let name): name
+        case .getFD(let name), .closeFD(let name), .objectDel(let name): name
+        case .objectAdd(let object, _): object.id
         case .setCapabilities(let settings):
             settings.map { $0.isOn ? $0.name : "no \($0.name)" }.joined(separator: ", ")
         case .setParameters(let settings): settings.map { "\($0.name)=\($0.value)" }.joined(separator: ", ")

@@ -21,6 +21,10 @@ extension Command {
             QMPRequest(MigrateSetParameters(Self.object(settings)))
         case .getFD(let name): QMPRequest(GetFD(fdname: name))
         case .closeFD(let name): QMPRequest(CloseFD(fdname: name))
+        case .objectAdd(let object, let isNested):
+            QMPRequest(
+                ObjectAdd(qomType: object.type, id: object.id, properties: object.properties, isNested: isNested))
+        case .objectDel(let id): QMPRequest(ObjectDel(id: id))
         case .migrateIncoming(let uri, let exitOnError):
             QMPRequest(MigrateIncoming(uri: uri, exitOnError: exitOnError))
         case .migrate(let uri, let resume): QMPRequest(Migrate(uri: uri, resume: resume))
@@ -57,6 +61,9 @@ extension Command {
             self = .setParameters((arguments?.object ?? [:]).map { Setting($0.key, SettingValue($0.value)) })
         case "getfd": self = .getFD(name: arguments?["fdname"]?.string ?? "")
         case "closefd": self = .closeFD(name: arguments?["fdname"]?.string ?? "")
+        case "object-add":
+            self = .objectAdd(QEMUObject(arguments: arguments), isNested: arguments?["props"] != nil)
+        case "object-del": self = .objectDel(id: arguments?["id"]?.string ?? "")
         case "migrate-incoming":
             self = .migrateIncoming(
                 uri: Self.address(arguments), exitOnError: arguments?["exit-on-error"]?.bool)

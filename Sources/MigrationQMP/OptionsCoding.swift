@@ -34,6 +34,7 @@ extension MigrateOptions {
             if let bytes = postcopy.bytesPerSecond { wish["bytes-per-second"] = .integer(bytes) }
             object["postcopy"] = .object(wish)
         }
+        if let tls { object["tls"] = tls.json }
         if isHeld { object["hold"] = true }
         if hasHook { object["hook"] = true }
         object["postcopy-resume"] = .bool(isPostcopyResume)
@@ -82,6 +83,7 @@ extension MigrateOptions {
                 afterMilliseconds: wish["after-milliseconds"]?.int64.map { Int(clamping: $0) },
                 bytesPerSecond: wish["bytes-per-second"]?.int64)
         }
+        if let wish = reader.object["tls"] { tls = try TLSWish(json: wish) }
         isHeld = reader.object["hold"]?.bool ?? isHeld
         hasHook = reader.object["hook"]?.bool ?? hasHook
         isPostcopyResume = reader.object["postcopy-resume"]?.bool ?? isPostcopyResume
@@ -89,6 +91,28 @@ extension MigrateOptions {
             guard let deadline = Deadline(rawValue: name), let milliseconds = value.int64 else { continue }
             deadlines.milliseconds[deadline] = Int(clamping: milliseconds)
         }
+    }
+}
+
+extension TLSWish {
+    /// The wish as a document; the directories hold what is secret, and their names are not.
+    var json: JSONValue {
+        var object: JSONObject = [
+            "kind": .string(kind.rawValue), "source-dir": .string(sourceDirectory),
+            "destination-dir": .string(destinationDirectory),
+        ]
+        if let hostname { object["hostname"] = .string(hostname) }
+        if !allowedNames.isEmpty { object["allowed-names"] = .array(allowedNames.map { .string($0) }) }
+        return .object(object)
+    }
+
+    init(json: JSONValue) throws(DocumentError) {
+        let reader = try DocumentReader(json, path: "options.tls")
+        self.init(
+            try reader.word("kind", .x509) { Kind(rawValue: $0) }, directory: try reader.string("source-dir"))
+        destinationDirectory = try reader.string("destination-dir")
+        hostname = try reader.optionalString("hostname")
+        allowedNames = try reader.strings("allowed-names")
     }
 }
 
@@ -111,6 +135,7 @@ extension Survey {
             "features": [
                 "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
                 "out-of-band": .bool(features.hasOutOfBand), "postcopy-device": .bool(features.hasPostcopyDevice),
+                "nested-properties": .bool(features.nestsObjectProperties),
             ],
             "process-watched": .bool(isProcessWatched),
         ]
@@ -128,7 +153,7 @@ extension Survey {
                 json: reader.object["description"] ?? .null, path: "survey.description"),
             features: QEMUFeatures(
                 hasExitOnError: has("exit-on-error"), hasYank: has("yank"), hasOutOfBand: has("out-of-band"),
-                hasPostcopyDevice: has("postcopy-device")),
+                hasPostcopyDevice: has("postcopy-device"), nestsObjectProperties: has("nested-properties")),
             isProcessWatched: reader.object["process-watched"]?.bool ?? false)
     }
 }

@@ -184,6 +184,7 @@ public struct SurveyWalk: Sendable {
             let schema = SchemaFeatures(view)
             features.hasExitOnError = schema.hasArgument("exit-on-error", of: "migrate-incoming")
             features.hasYank = schema.hasCommand("yank")
+            features.nestsObjectProperties = schema.hasArgument("props", of: "object-add")
             features.hasPostcopyDevice = schema.hasWord("postcopy-device", beside: "postcopy-active")
         }
         return []

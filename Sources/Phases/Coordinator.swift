@@ -252,6 +252,7 @@ public struct Coordinator: Hashable, Sendable {
             }
             // What was seen first is the reason; what QEMU says after having been stopped for it is a consequence.
             error = isFailureFirst && why.kind == .cancelled ? error : sharpen(why, with: destination)
+            noteHandshake(source, destination)
             if why.kind == .gone { return [.effect(.disarm(.migration))] + sourceGone(source, destination) }
             state = .unwinding
             return [.effect(.disarm(.migration))] + abandon() + settle(source, destination)
@@ -490,6 +491,18 @@ public struct Coordinator: Hashable, Sendable {
             return why
         }
         return StepError(.failed, "\(why.description) (the destination: \(text))")
+    }
+
+    /// Where nothing of an encrypted stream has arrived, whoever gives no reason was refused by the other side, which
+    /// tells it nobody but its standard error: TLS gives none away.
+    private mutating func noteHandshake(_ source: SideReport, _ destination: SideReport) {
+        guard options.tls != nil, let error, error.kind == .failed, source.completed == nil, source.ended != nil,
+            destination.word == nil || destination.word == .setup
+        else { return }
+        self.error = StepError(
+            .failed,
+            "no TLS connection was made: \(error.description) (so the source; what the destination has against its "
+                + "credentials it says on its own standard error)")
     }
 
     /// - Parameter why: What a person has to find out.

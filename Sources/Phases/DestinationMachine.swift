@@ -8,6 +8,9 @@ public struct DestinationMachine: Hashable, Sendable {
         case preparing(Cookie)
         /// Replies awaited before `migrate-incoming`, and the cookie for the answer.
         case configuring(Cookie, replies: Int)
+        /// What Prepare changed is being put back, as nothing comes of it: how a step is answered once the last of these
+        /// commands is.
+        case undoing(Step, StepResult, last: Command)
         /// `migrate-incoming` was sent; its reply and the address are awaited.
         case listening(Cookie)
         /// Prepare was answered.
@@ -22,6 +25,8 @@ public struct DestinationMachine: Hashable, Sendable {
         case interrupted(Cookie)
         /// A step of a post-copy recovery.
         case recovering(Recovering, Cookie)
+        /// The guest is there, and QEMU is asked whether anything of the migration is left in it.
+        case releasing(Cookie)
         /// What Prepare changed is being put back; the answer waits for the replies.
         case restoring(Cookie, replies: Int)
         /// Abandon is under way.
@@ -148,8 +153,10 @@ public struct DestinationMachine: Hashable, Sendable {
         let parameters = options.parameters(of: .destination)
         // A missing -S cannot be seen: run state is inmigrate either way. `stop` prevents a run by itself.
         let commands =
-            [.stop, core.configureCapabilities(wanted), core.configureParameters(parameters)].compactMap(\.self)
+            [.stop, core.configureCapabilities(wanted)].compactMap(\.self) + core.makingObjects(options)
+            + [core.configureParameters(parameters)].compactMap(\.self)
             + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
+        commands.forEach { core.note(underWay: $0) }
         state = .configuring(cookie, replies: commands.count)
         return [
             .persist(
@@ -159,15 +166,34 @@ public struct DestinationMachine: Hashable, Sendable {
         ] + commands.map { core.send($0) }
     }
 
-    /// What Prepare changed is put back where somebody is there to hear it; nobody waits for the replies.
-    mutating func putBack() -> [Effect] {
-        evidence.monitor == .connected && evidence.processEnd == nil ? core.restoring().map { core.send($0) } : []
+    mutating func failPrepare(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
+        let failure = StepResult.failed(StepError(kind, why))
+        return hasListened ? undone(.prepare, failure) : undo(.prepare, failure)
     }
 
-    mutating func failPrepare(_ why: String, kind: StepError.Kind = .refused) -> [Effect] {
-        let restore = hasListened ? [] : putBack()
+    /// What Prepare changed is put back where somebody is there to hear it, and then a step is answered: what is still in
+    /// QEMU's queue when the connection is closed is not carried out.
+    private mutating func undo(_ step: Step, _ result: StepResult) -> [Effect] {
+        let commands = undoing()
+        guard let last = commands.last else { return undone(step, result) }
+        state = .undoing(step, result, last: last)
+        return commands.map { core.send($0) } + [.arm(.prepare, milliseconds: options.deadlines[.prepare])]
+    }
+
+    /// The commands that put back what Prepare changed, where somebody is there to hear them.
+    mutating func undoing() -> [Command] {
+        evidence.monitor == .connected && evidence.processEnd == nil ? core.restoring() : []
+    }
+
+    private mutating func undone(_ step: Step, _ result: StepResult) -> [Effect] {
         state = .done
-        return [.disarm(.prepare)] + restore + core.finishJob() + [.answer(.prepare, .failed(StepError(kind, why)))]
+        return [.disarm(.prepare)] + core.finishJob() + [.answer(step, result)]
+    }
+
+    /// It cannot be put back, or not be seen to be.
+    private mutating func stopUndoing() -> [Effect] {
+        guard case .undoing(let step, let result, _) = state else { return [] }
+        return undone(step, result)
     }
 
     // MARK: Finish
@@ -216,10 +242,8 @@ public struct DestinationMachine: Hashable, Sendable {
         }
         guard hasListened else {
             // Nothing was started: the QEMU waits as it did before, and can be used again.
-            let restore = putBack()
-            state = .done
-            return [.persist(.refused(attempt: options.attempt))] + restore + core.finishJob()
-                + [.answer(.abandon, .done(Cookie(attempt: options.attempt)))]
+            return [.persist(.refused(attempt: options.attempt))]
+                + undo(.abandon, .done(Cookie(attempt: options.attempt)))
         }
         let record: [Effect] = [
             .persist(.refused(attempt: options.attempt)), .disarm(.arrival), .disarm(.run), .disarm(.runPoll),
@@ -248,6 +272,7 @@ public struct DestinationMachine: Hashable, Sendable {
         switch fact {
         case .reply(let command, let reply):
             core.gather(reply)
+            core.note(reply, to: command)
             if case .migration(let sample) = reply, let time = sample.postcopyBlocktimeMilliseconds {
                 blocktimeMilliseconds = time
             }
@@ -288,6 +313,11 @@ public struct DestinationMachine: Hashable, Sendable {
             return [core.send(.migrateIncoming(uri: options.uri, exitOnError: exitOnError)), core.send(.queryMigrate)]
         case .listening(let cookie): return listened(command, reply, cookie)
         case .running(let cookie): return ran(command, reply, cookie)
+        case .undoing(let step, let result, let last): return command == last ? undone(step, result) : []
+        case .releasing(let cookie):
+            guard command == .queryYank else { return [] }
+            return reply == .yankInstances(migration: true)
+                ? [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])] : restore(cookie)
         case .restoring(let cookie, let replies):
             guard command.trigger == .configure else { return [] }
             state = .restoring(cookie, replies: replies - 1)
@@ -309,6 +339,9 @@ public struct DestinationMachine: Hashable, Sendable {
             .listening where command.trigger == .listen || command == .queryMigrate:
             return failPrepare("the destination did not answer \(command.name)", kind: .failed)
         case .running where command == .queryStatus:
+            return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
+        case .undoing(_, _, let last): return command == last ? stopUndoing() : []
+        case .releasing where command == .queryYank:
             return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
         case .restoring, .abandoning(.asking): return replied(command, .done)
         case .recovering(.asking, _) where command == .queryMigrate,
@@ -399,6 +432,14 @@ public struct DestinationMachine: Hashable, Sendable {
 
     mutating func arrived(_ cookie: Cookie) -> [Effect] {
         if core.hasSeenPostcopy, evidence.stage != .completed { return follow(cookie) }
+        guard options.tls != nil, core.survey?.features.hasYank ?? false else { return restore(cookie) }
+        state = .releasing(cookie)
+        return [
+            .disarm(.runPoll), .arm(.run, milliseconds: options.deadlines[.run]), core.send(.queryYank),
+        ]
+    }
+
+    private mutating func restore(_ cookie: Cookie) -> [Effect] {
         let commands = core.restoring()
         state = .restoring(cookie, replies: commands.count)
         if commands.isEmpty { return answerFinish(cookie) }
@@ -427,6 +468,7 @@ public struct DestinationMachine: Hashable, Sendable {
             case .preparing, .configuring, .listening:
                 return failPrepare("the destination's monitor was lost", kind: .failed)
             case .idle, .done, .interrupted: return []
+            case .undoing: return stopUndoing()
             case .recovering: return interrupt(because: "the destination's monitor was lost")
             case .abandoning where isQuitHeard && !(core.survey?.isProcessWatched ?? false):
                 // It acknowledged `quit` and hung up: its own word that no vCPU runs any more.
@@ -442,9 +484,10 @@ public struct DestinationMachine: Hashable, Sendable {
             // be said again.
             let again: [Effect] = cookie.isRunIntended ?? true ? [core.send(.cont)] : []
             return [.disarm(.destinationMonitor)] + again + [core.send(.queryStatus)]
+        case .releasing: return [.disarm(.destinationMonitor), core.send(.queryYank)]
         case .restoring(let cookie, _): return [.disarm(.destinationMonitor)] + answerFinish(cookie)
         case .abandoning: return [.disarm(.destinationMonitor), core.send(.quit)]
-        case .idle, .preparing, .configuring, .listening, .prepared, .recovering, .done:
+        case .idle, .preparing, .configuring, .undoing, .listening, .prepared, .recovering, .done:
             return [.disarm(.destinationMonitor)]
         }
     }
@@ -455,7 +498,8 @@ public struct DestinationMachine: Hashable, Sendable {
         switch state {
         case .preparing, .configuring, .listening:
             return failPrepare("the destination's QEMU \(how)", kind: .gone)
-        case .arriving, .running, .following, .restoring:
+        case .undoing: return [.disarm(.destinationMonitor)] + stopUndoing()
+        case .arriving, .running, .following, .releasing, .restoring:
             state = .done
             return [.disarm(.arrival), .disarm(.run), .disarm(.runPoll), .disarm(.destinationMonitor)]
                 + core.finishJob() + [.answer(.finish, .failed(error))]
@@ -494,10 +538,12 @@ public struct DestinationMachine: Hashable, Sendable {
         case (.destinationLease, _): return leaseTimedOut()
         case (.prepare, .preparing), (.prepare, .configuring), (.prepare, .listening):
             return failPrepare("the destination did not answer in time", kind: .failed)
+        case (.prepare, .undoing): return stopUndoing()
         case (.arrival, .arriving):
             return failFinish(StepError(.failed, "the destination did not complete in time"))
         case (.runPoll, .running): return [core.send(.queryStatus)]
-        case (.run, .restoring(let cookie, _)): return answerFinish(cookie)
+        case (.runPoll, .releasing): return [core.send(.queryYank)]
+        case (.run, .restoring(let cookie, _)), (.run, .releasing(let cookie)): return answerFinish(cookie)
         case (.run, .running(let cookie)) where evidence.isRunning == true,
             (.destinationMonitor, .running(let cookie)) where evidence.isRunning == true:
             return answerFinish(cookie)
@@ -509,7 +555,8 @@ public struct DestinationMachine: Hashable, Sendable {
             return [
                 .disarm(.run), .disarm(.runPoll), .disarm(.arrival), .disarm(.destinationMonitor),
             ] + core.finishJob() + [.answer(.finish, .failed(StepError(.unproven, "the destination \(what)")))]
-        case (.destinationMonitor, .restoring(let cookie, _)): return answerFinish(cookie)
+        case (.destinationMonitor, .restoring(let cookie, _)), (.destinationMonitor, .releasing(let cookie)):
+            return answerFinish(cookie)
         case (.abandon, .abandoning(let abandoning)) where abandoning != .killing:
             state = .abandoning(.killing)
             return [.kill(.destination), .arm(.abandonKill, milliseconds: options.deadlines[.abandonKill])]

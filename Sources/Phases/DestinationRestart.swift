@@ -27,7 +27,7 @@ extension DestinationMachine {
         let finish = (ledger.calls[.finish] ?? prepared).carrying(prepared)
         switch row.decision {
         case .forget, .nothing:
-            let restore = hasListened ? [] : putBack()
+            let restore = hasListened ? [] : undoing().map { core.send($0) }
             state = .idle
             core.forget()
             return restore + core.finishJob()

@@ -88,6 +88,8 @@ public struct MigrateOptions: Hashable, Sendable {
     public var isHeld = false
     /// Whether there is a program to be run at each `HookPoint`; the driver knows which.
     public var hasHook = false
+    /// How the stream is encrypted; `nil` for not at all.
+    public var tls: TLSWish?
     /// Whether and how post-copy may be used; `nil` forbids it.
     public var postcopy: PostcopyWish?
     /// The attempt goes on with a post-copy that was interrupted.
@@ -131,16 +133,19 @@ public struct QEMUFeatures: Hashable, Sendable {
     /// `MigrationStatus` has `postcopy-device` (10.2): before it, `postcopy-active` says nothing about what the
     /// destination has loaded.
     public var hasPostcopyDevice: Bool
+    /// `object-add` takes properties in a member of their own (before 6.0).
+    public var nestsObjectProperties: Bool
 
     /// Features.
     public init(
         hasExitOnError: Bool = false, hasYank: Bool = false, hasOutOfBand: Bool = false,
-        hasPostcopyDevice: Bool = false
+        hasPostcopyDevice: Bool = false, nestsObjectProperties: Bool = false
     ) {
         self.hasExitOnError = hasExitOnError
         self.hasYank = hasYank
         self.hasOutOfBand = hasOutOfBand
         self.hasPostcopyDevice = hasPostcopyDevice
+        self.nestsObjectProperties = nestsObjectProperties
     }
 }
 

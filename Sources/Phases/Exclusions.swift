@@ -42,6 +42,10 @@ public struct MigrationWish: Hashable, Sendable {
     public var switchesAfterPrecopy = false
     /// Pages that the guest waits for go over a connection of their own in post-copy.
     public var isPreempting = false
+    /// TLS goes by a key that both ends know, and by no certificates.
+    public var isKeyShared = false
+    /// The destination lets in certain names only.
+    public var hasAllowedNames = false
     /// The host's configuration allows nothing unencrypted.
     public var isTLSForced = false
     /// The guest's memory is limited, so that pinning it cannot take the host down.
@@ -203,7 +207,29 @@ public enum Exclusions {
             $0.flags.contains(.tls) && !$0.flags.isDisjoint(with: .nonShared) && $0.diskTransport == .unix
         },
         Exclusion("tls-unix-name", "TLS over a Unix socket needs the name of the destination's certificate") {
-            $0.flags.contains(.tls) && $0.transport == .unix && !$0.parameters.contains(.tlsDestination)
+            $0.flags.contains(.tls) && !$0.isKeyShared && $0.transport == .unix
+                && !$0.parameters.contains(.tlsDestination)
+        },
+        Exclusion(
+            "tls-nameless-name",
+            "TLS over a descriptor, VM sockets or a command needs the name of the destination's certificate",
+            isOurs: true
+        ) {
+            $0.flags.contains(.tls) && !$0.isKeyShared && [.fd, .vsock, .oneWay].contains($0.transport)
+                && !$0.parameters.contains(.tlsDestination)
+        },
+        // QEMU takes both and looks at neither.
+        Exclusion(
+            "tls-key-name", "with a shared key there are no certificates, and so no name that one must have",
+            isOurs: true
+        ) {
+            $0.isKeyShared && $0.parameters.contains(.tlsDestination)
+        },
+        Exclusion(
+            "tls-key-authorisation",
+            "with a shared key there are no certificates, and so no names that could be let in", isOurs: true
+        ) {
+            $0.isKeyShared && $0.hasAllowedNames
         },
         Exclusion("tls-forced", "this host migrates encrypted or tunnelled only") {
             $0.isTLSForced && $0.flags.isDisjoint(with: [.tls, .tunnelled])
@@ -239,6 +265,12 @@ extension MigrationWish {
         self.init(flags: flags)
         transport = options.isOffline ? .tcp : Transport(uri: options.uri)
         note(capabilities: options.capabilities, parameters: options.parameters)
+        if let tls = options.tls {
+            self.flags.insert(.tls)
+            if tls.hostname != nil { parameters.insert(.tlsDestination) }
+            isKeyShared = tls.kind == .psk
+            hasAllowedNames = !tls.allowedNames.isEmpty
+        }
         suspendsOnTimeout = options.timeoutMilliseconds != nil && options.timeoutAction == .pauseGuest
         switchesAfterPrecopy = options.postcopy?.afterPasses != nil
         // What is pinned is the guest's and QEMU's own business: nobody here knows of a limit, and RDMA says so by

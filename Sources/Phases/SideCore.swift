@@ -18,6 +18,8 @@ struct SideCore: Hashable, Sendable {
     var changedParameters: [Setting] = []
     /// The name of a descriptor that was passed to this QEMU and that it has not taken for its stream yet.
     var unusedDescriptor: String?
+    /// Objects that this attempt has made in this QEMU.
+    var madeObjects: [String] = []
     /// The first `query-migrate`, made before anything was started.
     var firstSample: MigrationSample?
     var firstRunState: RunState?
@@ -148,6 +150,9 @@ struct SideCore: Hashable, Sendable {
         changedParameters = []
         if let name = unusedDescriptor { commands.append(.closeFD(name: name)) }
         unusedDescriptor = nil
+        // Not before the parameters that name them.
+        commands += madeObjects.reversed().map { .objectDel(id: $0) }
+        madeObjects = []
         return commands
     }
 

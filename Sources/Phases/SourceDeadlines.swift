@@ -45,9 +45,10 @@ extension SourceMachine {
         case (.cleanupPoll, .cleaning(let cleaning)):
             return (cleaning.isYankAsked ? [core.send(.queryYank)] : [])
                 + (cleaning.hasState ? [] : [core.send(.queryStatus)])
+        case (.cleanupPoll, .ending(.releasing)): return [core.send(.queryYank)]
         case (.grace, .cleaning(let cleaning)): return cleaning.hasState ? [] : [core.send(.queryStatus)]
         case (.cleanup, .cleaning(let cleaning)): return finishCleaning(cleaning.error)
-        case (.quit, .ending(.keeping)): return finish(endingStep, .failed(notRestored))
+        case (.quit, .ending(.keeping)), (.quit, .ending(.releasing)): return finish(endingStep, .failed(notRestored))
         case (.quit, .ending(.statistics)) where options.keepsSource:
             return finish(endingStep, .failed(notRestored))
         case (.quit, .ending(.statistics)) where evidence.monitor == .connected:

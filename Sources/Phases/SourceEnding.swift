@@ -93,7 +93,7 @@ extension SourceMachine {
     mutating func finish(_ step: Step, _ result: StepResult) -> [Effect] {
         let waits: [Deadline] =
             step == endingStep || step == .confirm
-            ? [.quit, .quitKill, .resume, .resumePoll, .sourceMonitor] : [.sourceMonitor]
+            ? [.quit, .quitKill, .resume, .resumePoll, .cleanupPoll, .sourceMonitor] : [.sourceMonitor]
         let disarm = waits.map { Effect.disarm($0) }
         if step == .perform, case .failed = result, waitsForConfirm {
             // The call that holds the job tells the destination first, and then confirms the failure.
@@ -120,9 +120,9 @@ extension SourceMachine {
         switch (ending, command) {
         case (.statistics, .queryMigrate):
             if options.keepsSource {
-                let commands = core.restoring()
-                state = .ending(.keeping(commands.count))
-                return commands.isEmpty ? finish(endingStep, .done(confirmed)) : commands.map { core.send($0) }
+                guard options.tls != nil, hasYank else { return keep() }
+                state = .ending(.releasing)
+                return [core.send(.queryYank)]
             }
             state = .ending(.quitting)
             return [core.send(.quit)]
@@ -131,6 +131,21 @@ extension SourceMachine {
             return left <= 1 ? finish(endingStep, .done(confirmed)) : []
         default: return []
         }
+    }
+
+    /// Whether anything of the migration is left in a QEMU that is kept.
+    mutating func released(_ command: Command, _ reply: Reply) -> [Effect] {
+        guard command == .queryYank else { return [] }
+        guard reply != .yankInstances(migration: true) else {
+            return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
+        }
+        return keep()
+    }
+
+    private mutating func keep() -> [Effect] {
+        let commands = core.restoring()
+        state = .ending(.keeping(commands.count))
+        return commands.isEmpty ? finish(endingStep, .done(confirmed)) : commands.map { core.send($0) }
     }
 
     var confirmed: Cookie {

@@ -41,7 +41,11 @@ public struct SourceMachine: Hashable, Sendable {
         var isRestored = false
     }
 
-    enum Ending: Hashable { case statistics, quitting, killing, keeping(Int) }
+    enum Ending: Hashable {
+        case statistics, quitting, killing
+        /// The QEMU is kept: what was changed is put back once nothing of the migration uses it any more.
+        case releasing, keeping(Int)
+    }
 
     enum Resuming: Hashable { case asking, continuing, checking, restoring(Int) }
 
@@ -214,14 +218,15 @@ public struct SourceMachine: Hashable, Sendable {
         case .success(let phase):
             var wanted = ["events", "pause-before-switchover"]
             if options.isTwoWay { wanted.append("return-path") }
-            var parameters = options.parameters
+            var parameters = options.parameters(of: .source)
             if options.isPostcopyPossible {
                 wanted.append("postcopy-ram")
                 parameters += postcopyParameters
             }
             wanted += options.capabilities(of: .source)
             let commands =
-                [core.configureCapabilities(wanted), core.configureParameters(parameters)].compactMap(\.self)
+                [core.configureCapabilities(wanted)].compactMap(\.self) + core.makingObjects(options)
+                + [core.configureParameters(parameters)].compactMap(\.self)
                 + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
                 + [.migrate(uri: uri, resume: false)]
             return [phase, .arm(.start, milliseconds: options.deadlines[.start])] + next(commands)
@@ -234,6 +239,7 @@ public struct SourceMachine: Hashable, Sendable {
             return []
         }
         state = .configuring(Array(commands.dropFirst()))
+        core.note(underWay: first)
         return [core.send(first)]
     }
 
@@ -301,6 +307,7 @@ public struct SourceMachine: Hashable, Sendable {
         switch fact {
         case .reply(let command, let reply):
             core.gather(reply)
+            core.note(reply, to: command)
             return heard + replied(command, reply) + progress()
         case .unanswered(let command):
             return unanswered(command) + silent() + progress()
@@ -345,6 +352,7 @@ public struct SourceMachine: Hashable, Sendable {
             }
             return []
         case .cleaning(var cleaning): return cleaned(command, reply, &cleaning)
+        case .ending(.releasing): return released(command, reply)
         case .ending(let ending): return ended(command, ending)
         case .resuming(let resuming): return resumed(command, reply, resuming)
         case .recovering(let recovering): return recovered(command, reply, recovering)
@@ -371,6 +379,7 @@ public struct SourceMachine: Hashable, Sendable {
             }
             var cleaning = cleaning
             return cleaned(command, .done, &cleaning)
+        case .ending(.releasing): return [.arm(.cleanupPoll, milliseconds: options.deadlines[.cleanupPoll])]
         case .ending(let ending): return ended(command, ending)
         case .resuming(.continuing) where command == .cont:
             state = .resuming(.asking)
@@ -432,7 +441,7 @@ public struct SourceMachine: Hashable, Sendable {
             return [.disarm(.sourceMonitor), core.send(.queryStatus)]
         case .beginning: return [.disarm(.sourceMonitor)] + failIfGathering()
         case .ending(.statistics): return [.disarm(.sourceMonitor), core.send(.queryMigrate)]
-        case .ending(.keeping): return finish(endingStep, .failed(notRestored))
+        case .ending(.keeping), .ending(.releasing): return finish(endingStep, .failed(notRestored))
         case .ending: return [.disarm(.sourceMonitor), core.send(.quit)]
         case .idle, .begun, .unperformed, .recovering, .done: return []
         }

@@ -24,7 +24,8 @@ public enum SettingScope: Hashable, Sendable {
     /// The scope of a parameter. What is not known here is the sender's.
     public static func parameter(_ name: String) -> SettingScope {
         switch name {
-        case "multifd-channels", "multifd-compression", "mode": .both
+        case "multifd-channels", "multifd-compression", "mode", "tls-creds": .both
+        case "tls-authz": .destination
         default: .source
         }
     }
@@ -58,11 +59,12 @@ extension MigrateOptions {
     /// The wished parameters of a side.
     func parameters(of side: Side) -> [Setting] {
         parameters.filter { SettingScope.parameter($0.name).covers(side) }
+            + (tls?.parameters(of: side, attempt: attempt) ?? [])
     }
 
     /// Whether what was set is read back before anything is sent: once the sides have to agree on more than what every
-    /// attempt uses, a difference would show as a stream that hangs.
-    var readsBack: Bool { !capabilities.isEmpty }
+    /// attempt uses, a difference would show as a stream that hangs, or as one that anybody can read.
+    var readsBack: Bool { !capabilities.isEmpty || tls != nil }
 
     /// The name under which the descriptor of an `fd:` address is passed; `nil` for any other address.
     var descriptorName: String? { uri.hasPrefix("fd:") ? String(uri.dropFirst(3)) : nil }

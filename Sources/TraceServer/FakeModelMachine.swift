@@ -16,7 +16,7 @@ extension FakeModel {
         "qom-list", "qom-get", "query-cpus-fast", "query-block", "query-named-block-nodes", "query-memory-size-summary",
         "query-memdev", "query-name", "query-uuid", "query-qmp-schema", "query-version", "query-commands",
         "query-target", "query-kvm", "query-pci", "query-chardev", "query-rx-filter", "query-fdsets",
-        "query-hotpluggable-cpus", "query-memory-devices", "getfd", "closefd",
+        "query-hotpluggable-cpus", "query-memory-devices", "getfd", "closefd", "object-add", "object-del",
     ]
 
     func isMachineQuery(_ command: FakeCommand) -> Bool { Self.machineQueries.contains(command.name) }
@@ -53,7 +53,7 @@ extension FakeModel {
         case "query-block", "query-named-block-nodes", "query-pci", "query-chardev", "query-rx-filter",
             "query-fdsets", "query-hotpluggable-cpus", "query-memory-devices":
             return []
-        case "getfd", "closefd": return [:]
+        case "getfd", "closefd", "object-add", "object-del": return [:]
         default: return nil
         }
     }

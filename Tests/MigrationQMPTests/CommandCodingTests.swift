@@ -27,6 +27,20 @@ import Testing
         ),
         (.getFD(name: "stream"), "getfd", #"{"fdname":"stream"}"#),
         (.closeFD(name: "stream"), "closefd", #"{"fdname":"stream"}"#),
+        (
+            .objectAdd(QEMUObject(id: "c", .x509(directory: "/pki", isServer: true)), isNested: false), "object-add",
+            #"{"qom-type":"tls-creds-x509","id":"c","dir":"/pki","endpoint":"server","verify-peer":true}"#
+        ),
+        (
+            .objectAdd(QEMUObject(id: "k", .psk(directory: "/keys", isServer: false)), isNested: true), "object-add",
+            #"{"qom-type":"tls-creds-psk","id":"k","props":{"dir":"/keys","endpoint":"client"}}"#
+        ),
+        (
+            .objectAdd(QEMUObject(id: "l", .allowed(["CN=a", "O=b,*"])), isNested: false), "object-add",
+            #"{"qom-type":"authz-list","id":"l","policy":"deny","rules":[{"match":"CN=a","policy":"allow","format":"exact"},"#
+                + #"{"match":"O=b,*","policy":"allow","format":"glob"}]}"#
+        ),
+        (.objectDel(id: "c"), "object-del", #"{"id":"c"}"#),
         (.migrateIncoming(uri: "unix:/m", exitOnError: nil), "migrate-incoming", #"{"uri":"unix:/m"}"#),
         (
             .migrateIncoming(uri: "tcp:[::]:0", exitOnError: false), "migrate-incoming",

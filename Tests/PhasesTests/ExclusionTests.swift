@@ -10,6 +10,27 @@ private func wish(_ flags: MigrationFlags, _ change: (inout MigrationWish) -> Vo
 
 /// For each rule a wish that breaks it and no other, and the same without what is wrong with it.
 private let table: [(rule: String, broken: MigrationWish, whole: MigrationWish)] = [
+    (
+        "tls-nameless-name", wish([.live, .tls]) { $0.transport = .fd },
+        wish([.live, .tls]) {
+            $0.transport = .fd
+            $0.isKeyShared = true
+        }
+    ),
+    (
+        "tls-key-name",
+        wish([.live, .tls]) {
+            $0.isKeyShared = true
+            $0.parameters = [.tlsDestination]
+        }, wish([.live, .tls]) { $0.parameters = [.tlsDestination] }
+    ),
+    (
+        "tls-key-authorisation",
+        wish([.live, .tls]) {
+            $0.isKeyShared = true
+            $0.hasAllowedNames = true
+        }, wish([.live, .tls]) { $0.hasAllowedNames = true }
+    ),
     ("disk-twice", wish([.live, .nonSharedDisk, .nonSharedIncremental]), wish([.live, .nonSharedDisk])),
     (
         "sync-writes-alone", wish([.live, .synchronousWrites]),
@@ -154,7 +175,8 @@ private let table: [(rule: String, broken: MigrationWish, whole: MigrationWish)]
         #expect(Set(Exclusions.rules.map(\.message)).count == Exclusions.rules.count)
         #expect(
             Exclusions.rules.filter(\.isOurs).map(\.name) == [
-                "postcopy-one-way", "preempt-postcopy", "preempt-address", "parallel-address",
+                "postcopy-one-way", "preempt-postcopy", "preempt-address", "parallel-address", "tls-nameless-name",
+                "tls-key-name", "tls-key-authorisation",
             ])
     }
 

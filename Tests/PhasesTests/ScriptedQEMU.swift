@@ -38,8 +38,11 @@ struct ScriptedQEMU: Hashable {
     ].map { CapabilitySetting($0, $0 == "auto-converge") }
     var parameters = [
         Setting("max-bandwidth", .integer(134_217_728)), Setting("downtime-limit", .integer(300)),
-        Setting("multifd-channels", .integer(2)),
+        Setting("multifd-channels", .integer(2)), Setting("tls-creds", .string("")),
+        Setting("tls-hostname", .string("")), Setting("tls-authz", .string("")),
     ]
+    /// Objects that somebody made.
+    var objects: [String] = []
     var isListening = false
     var startsByItself: Bool
     var hasEverything = false
@@ -123,6 +126,8 @@ struct Script: Hashable {
     var loadingTurns = 0
     /// Device state is never read by the destination.
     var isDeviceStuck = false
+    /// The destination refuses the source's credentials, and nothing arrives.
+    var refusesHandshake = false
     /// The destination cannot load what it gets.
     var failsLoading = false
     /// A cancel while device state is sent comes too late.
@@ -274,6 +279,14 @@ struct ScriptedPair: Hashable {
         case .queryYank: return .yankInstances(migration: self[side].hasResources)
         case .setCapabilities(let changes): self[side].set(changes.filter { isKept($0.name, side) })
         case .setParameters(let changes): self[side].set(changes.filter { isKept($0.name, side) })
+        case .objectAdd(let object, _): self[side].objects.append(object.id)
+        case .objectDel(let id):
+            guard self[side].objects.contains(id) else { return refused("object '\(id)' not found") }
+            // Whoever removes what is still in use has not waited.
+            guard !self[side].hasResources, !self[side].parameters.contains(where: { $0.value == .string(id) }) else {
+                return refused("object '\(id)' is in use")
+            }
+            self[side].objects.removeAll { $0 == id }
         default: break
         }
         return .done
@@ -369,7 +382,7 @@ struct ScriptedPair: Hashable {
         guard source.isAlive, !source.isExiting, !source.isSilent, let status = source.status else { return false }
         switch status {
         case .setup:
-            guard isPeerReading, !source.isBroken else { return fail("Connection refused") }
+            guard isPeerReading, !source.isBroken, !script.refusesHandshake else { return fail("Connection refused") }
             say(.source, .active)
             destination.hasResources = true
             say(.destination, .active)
@@ -448,6 +461,10 @@ struct ScriptedPair: Hashable {
         if destination.status == .failed {
             guard !script.hasExitOnError, !destination.isExiting else { return false }
             die(.destination, .exited(1))
+            return true
+        }
+        if destination.status == .completed, destination.hasResources {
+            destination.hasResources = false
             return true
         }
         if isInPostcopy(destination) { return workOnPostcopyDestination() }
