@@ -43,7 +43,11 @@ enum RunningAttempts {
                 clients.append((id, try await connection(path(of: id))))
             } catch {
                 switch error.code {
-                case .connectionRefused: unlink(path(of: id))
+                case .connectionRefused:
+                    unlink(path(of: id))
+                    Console.note(
+                        "godwit: the controller of attempt \(id) ended without a word, killed perhaps: nobody drives the attempt any more"
+                    )
                 // It ended between the look and the call.
                 case .noSuchSocket, .closed: break
                 default: throw RunningAttemptError(outcome: .unavailable, description: error.message)
@@ -62,17 +66,26 @@ enum RunningAttempts {
         return client
     }
 
-    private static var ids: [String] {
+    /// Journals of attempts whose ids begin so and of which none is among `running`: a journal that is still there was
+    /// left by an attempt that nobody drives any more, or that ended undecided.
+    static func leftBehind(beginningWith prefix: String, besides running: [String]) -> [String] {
+        names(ending: ".qmptrace").filter { $0.hasPrefix(prefix) && !running.contains($0) }
+            .map { "\(Directories.state)/\($0).qmptrace" }
+    }
+
+    private static var ids: [String] { names(ending: suffix) }
+
+    private static func names(ending suffix: String) -> [String] {
         guard let directory = opendir(Directories.state) else { return [] }
         defer { closedir(directory) }
-        var ids: [String] = []
+        var names: [String] = []
         while let entry = readdir(directory) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            if name.hasSuffix(suffix) { ids.append(String(name.dropLast(suffix.count))) }
+            if name.hasSuffix(suffix) { names.append(String(name.dropLast(suffix.count))) }
         }
-        return ids.sorted()
+        return names.sorted()
     }
 }
 

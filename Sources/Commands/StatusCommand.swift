@@ -41,6 +41,13 @@ public struct StatusCommand: AsyncParsableCommand {
 
     private func list() async throws(RunningAttemptError) {
         let attempts = try await RunningAttempts.all(beginningWith: which.attempt ?? "")
+        for journal in RunningAttempts.leftBehind(
+            beginningWith: which.attempt ?? "", besides: attempts.map(\.id))
+        {
+            Console.note(
+                "godwit: \(Console.safe(journal)): nobody answers for this attempt. Its guest may stand still: `query-status` at "
+                    + "both QEMUs tells, and `godwit replay` how far the attempt came")
+        }
         if attempts.isEmpty {
             if which.attempt != nil {
                 throw RunningAttemptError(outcome: .unavailable, description: "no such attempt runs here")

@@ -24,10 +24,9 @@ final class HookRun: Sendable {
     private let pidfd: CInt
     private let program: String
 
-    /// Starts the program; what it writes goes to our standard error. `done` is called on `eventLoop` with what was wrong,
-    /// `nil` if it exited with 0.
+    /// Starts the program; what it writes goes to our standard error.
     ///
-    /// - Returns: `nil` if it could not be started; `done` was not called then, and the reason is in errno.
+    /// - Returns: `nil` if it could not be started; the reason is in errno.
     init?(_ configuration: HookConfiguration, variables: [String: String]) {
         program = configuration.program
         let environment = Self.environment(variables)

@@ -99,6 +99,13 @@ func fileText(_ path: String) -> String {
     return String(decoding: bytes, as: UTF8.self)
 }
 
+/// Makes a file of a text.
+func writeText(_ text: String, to path: String) throws {
+    guard let file = fopen(path, "w") else { throw SocketError(path) }
+    fputs(text, file)
+    guard fclose(file) == 0 else { throw SocketError(path) }
+}
+
 /// The names in a directory; none if it is not there.
 func names(in directory: String) -> [String] {
     guard let handle = opendir(directory) else { return [] }

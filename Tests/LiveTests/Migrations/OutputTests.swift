@@ -43,11 +43,7 @@ extension MigrationTests {
         @Test(arguments: ["existing", "no/such/directory/trace"]) func aTraceThatCannotBeMade(name: String) throws {
             let lab = try MigrationLab()
             let path = lab.directory.file(name)
-            if name == "existing" {
-                let file = fopen(path, "w")
-                fputs("precious\n", file)
-                if let file { fclose(file) }
-            }
+            if name == "existing" { try writeText("precious\n", to: path) }
             let outcome = try lab.migrate(["--trace", path]).finish()
             #expect(outcome.code == 64, "\(outcome)")
             #expect(outcome.errors.contains(path), "\(outcome)")

@@ -96,9 +96,7 @@ private final class Peer {
     func run(_ script: String, _ socket: String) throws -> String {
         runs += 1
         let file = directory.file("script\(runs).py")
-        guard let handle = fopen(file, "w") else { throw SocketError(file) }
-        fputs(script, handle)
-        fclose(handle)
+        try writeText(script, to: file)
         return try execute([file, socket])
     }
 
