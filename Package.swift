@@ -63,7 +63,7 @@ let package = Package(
         library("JSONC", ["CJSONC"]),
         library("QMP", ["JSONC", .product(name: "DequeModule", package: "swift-collections")]),
         library("Migration"),
-        library("Phases", ["Migration"]),
+        library("Phases", ["Migration", "Policy"]),
         library("Policy", ["Migration"]),
         library(
             "PolicyDocuments", ["Policy", "Migration", "JSONC"],
@@ -75,7 +75,7 @@ let package = Package(
         library("ModelChecking", ["Phases", "Migration"]),
         .executableTarget(
             name: "ModelChecker", dependencies: ["ModelChecking", "Phases", "Migration"], swiftSettings: swiftSettings),
-        library("MigrationQMP", ["QMP", "Phases", "Migration", "JSONC"]),
+        library("MigrationQMP", ["QMP", "Phases", "Migration", "Policy", "PolicyDocuments", "JSONC"]),
         library("Trace", ["JSONC", "CZlib", "CZstd"]),
         library(
             "Replay", ["Trace", "MigrationQMP", "Policy", "CLinux"],
@@ -119,7 +119,7 @@ let package = Package(
         tests("JSONCTests", ["JSONC"]),
         tests("QMPTests", ["QMP", "JSONC"]),
         tests("MigrationTests", ["Migration"]),
-        tests("PhasesTests", ["Phases", "Migration"]),
+        tests("PhasesTests", ["Phases", "Migration", "Policy"]),
         tests("PolicyTests", ["Policy", "PolicyDocuments", "Migration"]),
         tests("ModelCheckerTests", ["ModelChecking", "Phases", "Migration"]),
         tests("MigrationQMPTests", ["MigrationQMP"]),

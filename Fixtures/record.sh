@@ -30,7 +30,7 @@ case_() {
     start source $source_options
     start destination -S -incoming defer $destination_options
     "$godwit" migrate --source "$lab/source.qmp" --destination "$lab/destination.qmp" --quiet \
-        --trace "$lab/$name.qmptrace" "$@" >"$lab/out" 2>&1 &
+        --trace "$lab/$name.qmptrace" --policy "$policy" "$@" >"$lab/out" 2>&1 &
     pid=$!
     if test -n "$word"; then
         while ! grep -q -e "$word" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done
@@ -64,13 +64,22 @@ certificates() {
 }
 
 copying='"status":"copying"'
-source_options= destination_options=
+source_options= destination_options= policy=none
 case_ warm-up 0 '' ''
 case_ completed 0 '' ''
 case_ completed-paused 0 '' '' --paused --keep-source
 case_ cancelled 11 "$copying" 'kill -INT $pid' --bandwidth 64KiB
 case_ cancelled-timeout 11 '' '' --bandwidth 64KiB --timeout 700ms
 case_ completed-paused-by-timeout 0 '' '' --bandwidth 256KiB --downtime-limit 1ms --timeout 700ms --timeout-action pause-guest
+cat >"$lab/policy.json" <<END
+{"godwit-policy": 1, "name": "fixture", "rules": [
+  {"name": "first", "on": "start", "do": [{"set-downtime": "20ms"}]},
+  {"name": "enough", "on": "tick", "when": "elapsed > 600ms", "do": ["hard-switchover", {"note": "it takes too long"}]}
+]}
+END
+policy=$lab/policy.json
+case_ completed-policy 0 '' '' --bandwidth 256KiB
+policy=none
 case_ completed-fd 0 '' '' --uri fd:stream
 mkfifo "$lab/pipe"
 case_ completed-exec 0 '' '' --uri "exec:cat $lab/pipe" --connect-uri "exec:cat > $lab/pipe"

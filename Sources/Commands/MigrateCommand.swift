@@ -86,6 +86,9 @@ public struct MigrateCommand: AsyncParsableCommand {
     @OptionGroup(title: "Encryption")
     var tls: TLSArguments
 
+    @OptionGroup(title: "Convergence")
+    var policyArguments: PolicyArguments
+
     @OptionGroup(title: "Post-copy")
     var postcopyArguments: PostcopyArguments
 
@@ -122,6 +125,7 @@ public struct MigrateCommand: AsyncParsableCommand {
         if let limit = downtimeLimit, limit.milliseconds > 2_000_000 {
             throw ValidationError("--downtime-limit: QEMU takes at most 2000 s")
         }
+        try policyArguments.validate(hasLimit: downtimeLimit != nil)
         if holdTimeout != nil, !hold { throw ValidationError("--hold-timeout needs --hold") }
         if hookTimeout != nil, hook == nil { throw ValidationError("--hook-timeout needs --hook") }
         for (name, time) in [("--hold-timeout", holdTimeout), ("--hook-timeout", hookTimeout)] {
@@ -170,6 +174,7 @@ public struct MigrateCommand: AsyncParsableCommand {
         postcopyArguments.apply(to: &options)
         options.capabilities += stream.capabilities
         options.parameters += stream.parameters
+        try policyArguments.apply(to: &options, hasLimit: downtimeLimit != nil)
         options.timeoutMilliseconds = timeout.map { Int($0.milliseconds) }
         options.timeoutAction = timeoutAction
         options.isPausedIntended = paused

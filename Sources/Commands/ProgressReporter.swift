@@ -3,6 +3,7 @@ import JSONC
 import Migration
 import MigrationQMP
 import Phases
+import Policy
 
 /// How much is told.
 enum Verbosity: Hashable, Sendable { case quiet, normal, verbose }
@@ -11,7 +12,7 @@ enum Verbosity: Hashable, Sendable { case quiet, normal, verbose }
 struct ProgressReporter {
     let verbosity: Verbosity
     let isTerminal: Bool
-    let downtimeLimitMilliseconds: Double
+    var downtimeLimitMilliseconds: Double
     private var isLineOpen = false
     private var isRecoveryTold = false
     private var percent = 0
@@ -47,6 +48,11 @@ struct ProgressReporter {
         case .sample(let sample, let time): progress(sample, at: time)
         case .listening(let uri, let time):
             if verbosity == .verbose { line("the destination listens on \(uri)", at: time) }
+        case .policy(let decision, let outcome, let time):
+            if case .setDowntime(let limit) = decision.effect, outcome == .done {
+                downtimeLimitMilliseconds = Double(limit)
+            }
+            line("policy: \(decision.text(outcome))", at: time)
         case .notice(let text, let time): line("note: \(text)", at: time)
         case .finished: close()
         }

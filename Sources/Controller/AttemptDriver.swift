@@ -315,6 +315,10 @@ final class AttemptDriver {
             journal.record("lease", side, action.json, at: time)
             let sequence = journal.record("lease", side, result.json, at: time)
             enqueue(.lease(side, result), sequence: sequence, at: time)
+        case .decided(let decision, let outcome):
+            let time = journal.now
+            journal.record("policy", nil, decision.json(outcome), at: time)
+            told.append(.policy(decision, outcome, at: time))
         case .hook(let point):
             hasRunHook = true
             runHook(point)

@@ -1,5 +1,6 @@
 public import Migration
 public import Phases
+public import Policy
 
 /// Something that happened in an attempt, for whoever watches. Times are on the recording's clock.
 public enum AttemptEvent: Sendable {
@@ -13,6 +14,8 @@ public enum AttemptEvent: Sendable {
     case sample(MigrationSample, at: Instant)
     /// Where the destination listens.
     case listening(uri: String, at: Instant)
+    /// The convergence policy decided something.
+    case policy(PolicyDecision, PolicyOutcome, at: Instant)
     /// Something odd that changes nothing.
     case notice(String, at: Instant)
     /// The end.

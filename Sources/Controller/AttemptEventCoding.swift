@@ -12,6 +12,7 @@ extension AttemptEvent {
         case .phase: "phase"
         case .sample: "progress"
         case .listening: "listening"
+        case .policy: "policy"
         case .notice: "notice"
         case .finished: "finished"
         }
@@ -38,6 +39,8 @@ extension AttemptEvent {
             return Self.stamped(time, object)
         case .sample(let sample, let time): return Self.stamped(time, sample.json)
         case .listening(let uri, let time): return Self.stamped(time, ["uri": .string(uri)])
+        case .policy(let decision, let outcome, let time):
+            return Self.stamped(time, decision.json(outcome).object ?? [:])
         case .notice(let text, let time): return Self.stamped(time, ["text": .string(text)])
         case .finished(let result, let time): return Self.stamped(time, result.json.object ?? [:])
         }

@@ -102,7 +102,7 @@ final class Rehearsal {
             case .answer(let step, let result): write("answer", step.side, step.answerJSON(result), time)
             case .publish(let status, let reasons): write("status", nil, status.json(reasons: reasons), time)
             case .phase(let move): write("phase", move.side, move.json, time)
-            case .accepted, .refused, .arm, .disarm, .survey, .kill, .lease, .hook, .finished: break
+            case .accepted, .refused, .arm, .disarm, .survey, .kill, .lease, .hook, .decided, .finished: break
             }
         }
     }

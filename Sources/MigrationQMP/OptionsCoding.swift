@@ -1,6 +1,7 @@
 public import JSONC
 import Migration
 public import Phases
+import PolicyDocuments
 
 extension MigrateOptions {
     /// The options as a document, every wait included: a later version may have other usual ones.
@@ -38,6 +39,9 @@ extension MigrateOptions {
         if isHeld { object["hold"] = true }
         if hasHook { object["hook"] = true }
         object["postcopy-resume"] = .bool(isPostcopyResume)
+        if let policy, let document = try? JSONValue(parsing: Array(policy.document.utf8)) {
+            object["policy"] = ["document": document, "observe": .bool(policy.isObserving)]
+        }
         var waits: JSONObject = [:]
         for deadline in Deadline.allCases { waits[deadline.rawValue] = .integer(Int64(deadlines[deadline])) }
         object["deadlines"] = .object(waits)
@@ -87,6 +91,15 @@ extension MigrateOptions {
         isHeld = reader.object["hold"]?.bool ?? isHeld
         hasHook = reader.object["hook"]?.bool ?? hasHook
         isPostcopyResume = reader.object["postcopy-resume"]?.bool ?? isPostcopyResume
+        if let wish = reader.object["policy"] {
+            do throws(PolicyDocumentError) {
+                policy = try PolicyWish(
+                    document: wish["document"]?.text() ?? "", file: "options.policy.document",
+                    isObserving: wish["observe"]?.bool ?? false)
+            } catch {
+                throw DocumentError(error.description)
+            }
+        }
         for (name, value) in reader.object["deadlines"]?.object ?? [:] {
             guard let deadline = Deadline(rawValue: name), let milliseconds = value.int64 else { continue }
             deadlines.milliseconds[deadline] = Int(clamping: milliseconds)

@@ -117,7 +117,8 @@ extension Effect {
     public var isAct: Bool {
         switch self {
         case .send, .persist, .kill, .lease: true
-        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .hook, .finished: false
+        case .survey, .call, .accepted, .answer, .refused, .publish, .phase, .arm, .disarm, .hook, .decided, .finished:
+            false
         }
     }
 }

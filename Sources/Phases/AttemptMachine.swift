@@ -15,6 +15,8 @@ public struct AttemptMachine: Hashable, Sendable {
     /// The end, once it came.
     public internal(set) var result: AttemptResult?
     let options: MigrateOptions
+    /// The convergence policy, once QEMU migrates.
+    var course: PolicyCourse?
 
     /// An attempt before its first input.
     public init(options: MigrateOptions) {
@@ -78,6 +80,7 @@ public struct AttemptMachine: Hashable, Sendable {
             work.add(destination.tick())
         }
         settle(&work)
+        followPolicy(input, &work)
         return work.effects
     }
 

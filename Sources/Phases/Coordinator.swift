@@ -50,6 +50,8 @@ public struct Coordinator: Hashable, Sendable {
     var isFinishing = false
     var isResumeTried = false
     var cancelOrigin: Origin?
+    /// Why a policy cancelled.
+    var cancelReason: String?
     /// An error was seen before anybody wanted to cancel.
     var isFailureFirst = false
     var performed: Cookie?
@@ -270,7 +272,12 @@ public struct Coordinator: Hashable, Sendable {
         case (.finish, .failed(let why)):
             isFinishing = false
             if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
-            error = why
+            // The source's end is the reason, what the destination makes of it a consequence.
+            if let first = error, first.kind == .gone {
+                error = StepError(.gone, "\(first.description) (the destination: \(why.description))")
+            } else {
+                error = why
+            }
             if postcopy.isEntered, why.kind == .refused, destination.gone == nil, destination.ended == nil,
                 abandonment == .notCalled
             {
@@ -517,6 +524,9 @@ public struct Coordinator: Hashable, Sendable {
     mutating func end(_ verdict: Verdict, _ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         state = .done
         let word = verdict.word
+        if word == .cancelled, let cancelReason {
+            error = StepError(.cancelled, "the policy cancelled: \(cancelReason)")
+        }
         var isRunning: Bool?
         switch verdict.place {
         case .destination: isRunning = options.isOffline ? false : destination.isRunning

@@ -1,4 +1,5 @@
 public import Migration
+public import Policy
 
 /// What somebody can ask of an attempt.
 public enum Request: String, Hashable, Sendable {
@@ -94,6 +95,8 @@ public struct MigrateOptions: Hashable, Sendable {
     public var postcopy: PostcopyWish?
     /// The attempt goes on with a post-copy that was interrupted.
     public var isPostcopyResume = false
+    /// The convergence policy, if there is one.
+    public var policy: PolicyWish?
 
     /// An attempt with everything else as usual.
     public init(attempt: String, uri: String) {
@@ -222,6 +225,8 @@ public enum Effect: Hashable, Sendable {
     case kill(Side)
     /// A side's lock manager is asked; `Input.lease` brings its answer.
     case lease(Side, LeaseAction)
+    /// The convergence policy has decided something, and what becomes of it; what it leads to follows.
+    case decided(PolicyDecision, PolicyOutcome)
     /// The hook program is to be run; `Input.hooked` tells its end.
     case hook(HookPoint)
     /// The attempt is over.

@@ -286,7 +286,7 @@ public struct SideParty: Hashable, Sendable {
             case .kill: result.append(.kill)
             case .lease(_, let action): result.append(.lease(action))
             case .accepted(let step): result.append(.message(.accepted(step)))
-            case .call, .publish, .finished, .refused, .hook: break
+            case .call, .publish, .finished, .refused, .hook, .decided: break
             }
         }
         return result

@@ -108,6 +108,14 @@ public struct PolicyEngine: Hashable, Sendable {
         }
     }
 
+    /// Somebody else has set the downtime limit, in milliseconds.
+    public mutating func noticed(downtimeMilliseconds: Int64) { context.downtimeMilliseconds = downtimeMilliseconds }
+
+    /// Somebody else has set the bandwidth limit, in bytes each second.
+    public mutating func noticed(bandwidthLimitBytesPerSecond: Int64) {
+        context.bandwidthLimitBytesPerSecond = bandwidthLimitBytesPerSecond
+    }
+
     // MARK: Rules
 
     private mutating func fire(_ trigger: ConvergencePolicy.Trigger, _ decisions: inout [PolicyDecision]) {

@@ -60,6 +60,7 @@ struct DrivenOutput {
         case .finished(let result): self.init("result", nil, result.json)
         case .refused(let request, let why): self.init("answer", nil, request.refusedJSON(why))
         case .lease(let side, let action): self.init("lease", side, action.json)
+        case .decided(let decision, let outcome): self.init("policy", nil, decision.json(outcome))
         case .hook(let point): self.init("hook", nil, ["run": .string(point.rawValue)])
         case .survey: return nil
         }
@@ -115,7 +116,7 @@ struct RecordedOutput {
             guard let point = value["run"]?.string, point != HookPoint.end.rawValue else { return nil }
             self.value = value
         case .call, .answer, .arm, .disarm, .saved, .run, .refused, .surrendered, .kill, .phase, .status, .result,
-            .intent, .lease:
+            .intent, .lease, .policy:
             value = record.member.value
         default: return nil
         }

@@ -108,7 +108,8 @@ public struct DrivingReplay {
             fail(record, "a record of this kind is no part of an attempt that one process drove")
         case .lease(let value): leased(value, side, record)
         case .hook(let value): hooked(value, record)
-        case .call, .answer, .arm, .disarm, .intent, .saved, .run, .refused, .surrendered, .phase, .status, .result:
+        case .call, .answer, .arm, .disarm, .intent, .saved, .run, .refused, .surrendered, .phase, .status, .result,
+            .policy:
             compare(record)
         case .fds, .mark, .unknown: break
         }

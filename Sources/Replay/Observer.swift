@@ -108,6 +108,16 @@ public struct Observer {
             let point = (value["run"] ?? value["ended"])?.string ?? "?"
             let how = value["run"] != nil ? "is run" : failure.map { "failed: \($0)" } ?? "has ended"
             observe(.note("the hook (\(point)) \(how)"), side)
+        case .policy(let value):
+            let rule = value["rule"]?.string ?? "?"
+            let outcome = value["outcome"]?.string.flatMap(PolicyOutcome.init(rawValue:)) ?? .done
+            let how =
+                switch outcome {
+                case .done: "decides"
+                case .observed: "would have decided (it only observes)"
+                case .left: "leaves to the operator"
+                }
+            observe(.note("the policy \(how): \(Self.action(value["effect"])), rule \(rule)"), .source)
         case .peer(let word): observe(.note("peer \(word)"), side)
         case .restarted: observe(.note("a new process took the journal up"), side)
         case .call(let value): observe(.note("\(value["step"]?.string ?? "a step") is entered"), side)
@@ -379,6 +389,15 @@ public struct Observer {
             anomalies: anomalies, omittedAnomalies: omitted)
         report.omittedAttempts = attempts.omitted
         return report
+    }
+
+    /// A policy's action in words: `set-downtime 150`.
+    private static func action(_ effect: JSONValue?) -> String {
+        guard let object = effect?.object, object.count == 1, let (word, value) = object.first(where: { _ in true })
+        else {
+            return effect?.string ?? effect?.text() ?? "?"
+        }
+        return "\(word) \(value.string ?? value.text())"
     }
 
     /// The recorder's own last word, where the evidence does not bear it out.

@@ -95,6 +95,7 @@ enum TraceDecoder {
         case "kill": .kill(value.value())
         case "lease": .lease(value.value())
         case "hook": .hook(value.value())
+        case "policy": .policy(value.value())
         case "phase": .phase(value.value())
         case "status": .status(value.value())
         case "result": .result(value.value())

@@ -156,6 +156,8 @@ public enum TraceMember: Sendable, Hashable {
     case lease(JSONValue)
     /// The hook program: `{"run":POINT}`, an output, or `{"ended":POINT, "failed"?:WHY}`, an input.
     case hook(JSONValue)
+    /// The convergence policy decided something.
+    case policy(JSONValue)
     /// The phase machine moved.
     case phase(JSONValue)
     /// The published status changed.
@@ -193,6 +195,7 @@ public enum TraceMember: Sendable, Hashable {
         case .kill: "kill"
         case .lease: "lease"
         case .hook: "hook"
+        case .policy: "policy"
         case .phase: "phase"
         case .status: "status"
         case .result: "result"
@@ -206,9 +209,8 @@ public enum TraceMember: Sendable, Hashable {
         switch self {
         case .recv(let value), .send(let value), .request(let value), .call(let value), .answer(let value),
             .arm(let value), .disarm(let value), .restarted(let value), .survey(let value), .intent(let value),
-            .saved(let value), .kill(let value), .lease(let value), .hook(let value), .phase(let value),
-            .status(let value),
-            .result(let value), .unknown(_, let value):
+            .saved(let value), .kill(let value), .lease(let value), .hook(let value), .policy(let value),
+            .phase(let value), .status(let value), .result(let value), .unknown(_, let value):
             value
         case .monitor(let text), .peer(let text), .timeout(let text), .run(let text), .refused(let text),
             .surrendered(let text), .mark(let text):

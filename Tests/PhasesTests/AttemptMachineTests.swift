@@ -55,7 +55,7 @@ extension Effect {
         case .accepted(let step): "accept \(step)"
         case .refused(let request, _): "refuse \(request.rawValue)"
         case .hook(let point): "hook \(point.rawValue)"
-        case .survey, .publish, .phase, .arm, .disarm: nil
+        case .survey, .publish, .phase, .arm, .disarm, .decided: nil
         }
     }
 

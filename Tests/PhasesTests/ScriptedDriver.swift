@@ -302,7 +302,7 @@ struct ScriptedDriver {
                 isFinished = true
                 endedAt = inputs
                 checkVerdict(result.verdict)
-            case .call, .accepted, .answer, .refused, .phase, .persist: break
+            case .call, .accepted, .answer, .refused, .phase, .persist, .decided: break
             }
         }
     }

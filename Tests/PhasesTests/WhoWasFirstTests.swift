@@ -75,4 +75,15 @@ import Testing
         try #require(run.violations.isEmpty, story(run))
         #expect(run.verdictCheck?.rule != .cancelled)
     }
+
+    /// The source's QEMU ends while it copies: that is the reason, also when the destination then fails at its load.
+    @Test func theSourcesEndIsTheReason() throws {
+        var driver = ScriptedDriver(Script(), options: ScriptedDriver.options())
+        driver.befall(.die(.source)) { $0.machine.source.evidence.stage == .copying }
+        driver.run()
+        try #require(driver.violations.isEmpty, story(driver))
+        #expect(driver.result?.verdict == .sourceGone, story(driver))
+        let error = try #require(driver.result?.error)
+        #expect(error.hasPrefix("the source's QEMU ended"), "\(error)")
+    }
 }

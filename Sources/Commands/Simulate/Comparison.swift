@@ -1,4 +1,5 @@
 import JSONC
+import MigrationQMP
 import Policy
 import Replay
 
@@ -124,16 +125,7 @@ struct Comparison {
     }
 
     private static func json(_ trial: PolicyTrial) -> JSONValue {
-        let decisions = trial.decisions.map { decision -> JSONValue in
-            var readings: JSONObject = [:]
-            for reading in decision.readings { readings[reading.name] = reading.value.map { JSONValue($0) } ?? .null }
-            return [
-                "elapsedMilliseconds": .integer(decision.elapsedMilliseconds), "effect": json(decision.effect),
-                "rule": .string(decision.rule), "step": decision.step.map { .integer(Int64($0)) } ?? .null,
-                "on": .string(decision.trigger.description),
-                "conditions": .array(decision.conditions.map { .string($0) }), "readings": .object(readings),
-            ]
-        }
+        let decisions = trial.decisions.map { JSONValue.object($0.json) }
         let curve = trial.curve.map { point -> JSONValue in
             [
                 .integer(point.elapsedMilliseconds), .integer(point.remainingBytes),
@@ -149,19 +141,6 @@ struct Comparison {
             "maximumThrottle": .integer(trial.maximumThrottle), "decisions": .array(decisions),
             "omittedDecisions": .integer(Int64(trial.omittedDecisions)), "curve": .array(curve),
         ]
-    }
-
-    private static func json(_ effect: PolicyEffect) -> JSONValue {
-        switch effect {
-        case .setDowntime(let limit): ["set-downtime": .integer(limit)]
-        case .setBandwidth(let limit): ["set-bandwidth": .integer(limit)]
-        case .setThrottle(let percent): ["set-throttle": .integer(percent)]
-        case .startPostcopy: "start-postcopy"
-        case .pauseGuest: "pause-guest"
-        case .hardSwitchover: "hard-switchover"
-        case .cancel(let why): ["cancel": .string(why)]
-        case .note(let text): ["note": .string(text)]
-        }
     }
 }
 

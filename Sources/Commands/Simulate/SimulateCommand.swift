@@ -23,7 +23,7 @@ public struct SimulateCommand: ParsableCommand {
             model is what the options say. It knows no zero pages and no compression, dirties evenly within the working set, \
             and takes a throttle of half for half the writing: compare with it, do not predict by it.
 
-            Nothing here touches a QEMU, and `godwit migrate` follows no policy yet.
+            Nothing here touches a QEMU; `godwit migrate --policy` follows one.
 
             Exit codes: 0, \(CommandOutcome.usage.rawValue) for a wrong command line, \(CommandOutcome.data.rawValue) if a \
             policy or a trace makes no sense, \(CommandOutcome.noInput.rawValue) if one is not there, \
@@ -70,19 +70,13 @@ public struct SimulateCommand: ParsableCommand {
     /// Checks what the parser cannot.
     public func validate() throws {
         if let attempt, attempt < 1 { throw ValidationError("--attempt \(attempt): attempts count from 1") }
-        if let shown, NamedPolicies.document(shown) == nil { throw ValidationError(Self.unknown(shown)) }
-        for name in policy where !Self.isFile(name) && NamedPolicies.document(name) == nil {
-            throw ValidationError(Self.unknown(name))
+        if let shown, NamedPolicies.document(shown) == nil { throw ValidationError(PolicyFile.unknown(shown)) }
+        for name in policy where !PolicyFile.isFile(name) && NamedPolicies.document(name) == nil {
+            throw ValidationError(PolicyFile.unknown(name))
         }
         if policy.count > 50 { throw ValidationError("--policy: more than 50") }
         try model.check()
     }
-
-    private static func unknown(_ name: String) -> String {
-        "no policy is called `\(name)`; there are \(NamedPolicies.all.map(\.name).joined(separator: ", "))"
-    }
-
-    private static func isFile(_ name: String) -> Bool { name.contains("/") || name.hasSuffix(".json") }
 
     /// Compares and prints.
     public func run() throws { try Console.telling(tell) }
@@ -142,7 +136,9 @@ public struct SimulateCommand: ParsableCommand {
         }
         return try policy.map { name in
             try read {
-                if !Self.isFile(name), let document = NamedPolicies.document(name) { return try document.policy() }
+                if !PolicyFile.isFile(name), let document = NamedPolicies.document(name) {
+                    return try document.policy()
+                }
                 return try ConvergencePolicy(document: try PolicyFile.bytes(name), file: name)
             }
         }

@@ -59,7 +59,7 @@ struct ReportRows {
             return ("reply", answered ?? "return")
         case .status(let value): return ("decision", value["status"]?.string ?? "status")
         case .phase(let value): return ("decision", "phase \(value["to"]?.string ?? "")")
-        case .intent, .saved, .run, .refused, .surrendered, .kill, .lease, .hook, .result, .survey:
+        case .intent, .saved, .run, .refused, .surrendered, .kill, .lease, .hook, .policy, .result, .survey:
             return ("decision", record.member.name)
         case .request(let value):
             return ("step", "\(value["origin"]?.string ?? "somebody"): \(value["do"]?.string ?? "")")

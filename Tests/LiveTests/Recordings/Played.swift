@@ -87,7 +87,8 @@ final class Played {
         runs += 1
         return try Godwit(
             [
-                "migrate", "--source", directory.file("source.qmp"), "--destination", directory.file("destination.qmp"),
+                "migrate", "--policy", "none", "--source", directory.file("source.qmp"), "--destination",
+                directory.file("destination.qmp"),
                 "--trace", trace,
             ] + arguments, in: directory, number: 2 + runs)
     }

@@ -79,7 +79,7 @@ extension MigrationTests {
             try recorder.waitForNote("clients connect to \(destination)")
             let own = lab.directory.file("own.qmptrace")
             let outcome = try lab.godwit(
-                "migrate", "--source", source, "--destination", destination, "--trace", own
+                "migrate", "--source", source, "--destination", destination, "--trace", own, "--policy", "none",
             ).finish()
             #expect(outcome.code == 0, "\(outcome)")
             try lab.expectGuest(runsOn: .destination)

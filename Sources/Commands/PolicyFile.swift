@@ -2,8 +2,24 @@ internal import Glibc
 import Policy
 import PolicyDocuments
 
-/// A policy on disk.
+/// Policies as a command line names them: by their name, or as a file.
 enum PolicyFile {
+    /// Whether a name is a file's.
+    static func isFile(_ name: String) -> Bool { name.contains("/") || name.hasSuffix(".json") }
+
+    /// What is said of a name that no policy has.
+    static func unknown(_ name: String) -> String {
+        "no policy is called `\(name)`; there are \(NamedPolicies.all.map(\.name).joined(separator: ", "))"
+    }
+
+    /// The document that a name stands for.
+    ///
+    /// - Throws: What `bytes` does.
+    static func document(_ name: String) throws -> [UInt8] {
+        if !isFile(name), let document = NamedPolicies.document(name) { return document.bytes }
+        return try bytes(name)
+    }
+
     /// The bytes of a file, if it is not too large for a policy.
     ///
     /// - Throws: `InputError` if it cannot be read, `PolicyDocumentError` if it is too large.
