@@ -85,7 +85,8 @@ let package = Package(
         library("TraceServer", ["Trace", "QMPTransport", "MigrationQMP", "CLinux"] + nio),
         library(
             "Controller",
-            ["Trace", "QMPTransport", "MigrationQMP", "CLinux", .product(name: "Logging", package: "swift-log")] + nio
+            ["Trace", "QMPTransport", "MigrationQMP", "Policy", "CLinux", .product(name: "Logging", package: "swift-log")]
+                + nio
         ),
         library("GuestLab", ["CLinux", "JSONC"], resources: [.embedInCode("Resources/guest.s")]),
         library(
@@ -128,7 +129,7 @@ let package = Package(
         tests("ReportTests", ["Replay", "Trace", "JSONC", "GuestLab"]),
         tests("QMPTransportTests", ["QMPTransport", "CLinux"] + nio),
         tests("TraceServerTests", ["TraceServer", "Controller", "CLinux"] + nio),
-        tests("ControllerTests", ["Controller", "TraceServer", "Replay"] + nio),
+        tests("ControllerTests", ["Controller", "TraceServer", "Replay", "Phases", "Policy", "Migration"] + nio),
         tests("CommandsTests", ["Commands", "Migration", "Phases", "Policy", "PolicyDocuments", "Replay", "Trace"]),
         tests("LiveTests", ["GuestLab", "JSONC", "QMP", "QMPTransport", "Trace", "godwit"]),
         tests("BenchSupportTests", ["BenchSupport", "Replay", "Trace"]),

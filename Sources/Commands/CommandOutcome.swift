@@ -42,7 +42,7 @@ public enum CommandOutcome: Int32, Sendable, CaseIterable {
     public var meaning: String {
         switch self {
         case .completed: "the guest is on the destination, in the intended run state"
-        case .differs: "two traces differ"
+        case .differs: "`diff`: the traces differ; `check`: something stands in the way"
         case .failed: "failed, the guest is on the source in its earlier run state"
         case .cancelled: "cancelled, the guest is on the source in its earlier run state"
         case .completedWithProblems: "arrived, but cleaning up had problems"

@@ -10,6 +10,7 @@ public struct GodwitCommand: AsyncParsableCommand {
         version: Version.current,
         subcommands: [
             MigrateCommand.self,
+            CheckCommand.self,
             StatusCommand.self,
             CancelCommand.self,
             ContinueCommand.self,
