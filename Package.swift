@@ -85,7 +85,10 @@ let package = Package(
         library("TraceServer", ["Trace", "QMPTransport", "MigrationQMP", "CLinux"] + nio),
         library(
             "Controller",
-            ["Trace", "QMPTransport", "MigrationQMP", "Policy", "CLinux", .product(name: "Logging", package: "swift-log")]
+            [
+                "Trace", "QMPTransport", "MigrationQMP", "Policy", "CLinux",
+                .product(name: "Logging", package: "swift-log"),
+            ]
                 + nio
         ),
         library("GuestLab", ["CLinux", "JSONC"], resources: [.embedInCode("Resources/guest.s")]),
