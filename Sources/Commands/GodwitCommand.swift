@@ -11,6 +11,7 @@ public struct GodwitCommand: AsyncParsableCommand {
         subcommands: [
             MigrateCommand.self,
             CheckCommand.self,
+            DescribeCommand.self,
             StatusCommand.self,
             CancelCommand.self,
             ContinueCommand.self,

@@ -1,6 +1,7 @@
 import Controller
 internal import Glibc
 import Migration
+import MigrationQMP
 import NIOCore
 import NIOPosix
 import Phases
@@ -30,7 +31,11 @@ struct MigrationRun {
         let word = Word()
         do {
             migration = try await EmbeddedMigration.start(configuration, on: group.next()) { event in
-                if case .status(let status, _, _) = event { word.last.withLock { $0 = status.word } }
+                switch event {
+                case .status(let status, _, _): word.last.withLock { $0 = status.word }
+                case .statistics(let statistics, _): word.statistics.withLock { $0 = statistics }
+                default: break
+                }
                 continuation.yield(event)
             }
         } catch let error as MigrationError {
@@ -43,7 +48,7 @@ struct MigrationRun {
             let result = try await migration.result()
             continuation.finish()
             await reporting.value
-            tell(result)
+            tell(result, word.statistics.withLock(\.self))
             return CommandOutcome(result.word, hasProblems: !result.problems.isEmpty)
         } catch let error as MigrationError {
             continuation.finish()
@@ -91,19 +96,19 @@ struct MigrationRun {
         }
     }
 
-    /// The last published word, as the one who leaves needs it.
+    /// The last published word, as the one who leaves needs it, and the last numbers.
     private final class Word: Sendable {
         let last = Mutex(PublishedWord.idle)
+        let statistics = Mutex(JobStatistics())
     }
 
-    private func tell(_ result: AttemptResult) {
+    private func tell(_ result: AttemptResult, _ statistics: JobStatistics) {
         guard presentation.format == .text else { return }
         let journal =
             configuration.tracePath ?? "\(configuration.stateDirectory)/\(configuration.options.attempt).qmptrace"
         let text = ResultText(
             result: result, source: presentation.source, destination: presentation.destination,
-            keepsSource: configuration.options.keepsSource,
-            journal: journal)
+            keepsSource: configuration.options.keepsSource, journal: journal, job: statistics)
         text.lines.forEach { Console.print($0) }
     }
 

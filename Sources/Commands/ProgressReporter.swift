@@ -53,6 +53,7 @@ struct ProgressReporter {
                 downtimeLimitMilliseconds = Double(limit)
             }
             line("policy: \(decision.text(outcome))", at: time)
+        case .statistics: break
         case .notice(let text, let time): line("note: \(text)", at: time)
         case .finished: close()
         }

@@ -1,5 +1,6 @@
 import Controller
 import Migration
+import MigrationQMP
 import Phases
 
 /// The last lines: where the guest is, what it took, and what a person must do.
@@ -9,12 +10,15 @@ struct ResultText {
     let destination: String
     let keepsSource: Bool
     let journal: String?
+    /// The last numbers that QEMU told.
+    var job = JobStatistics()
 
     var lines: [String] {
         var lines = [headline]
         if result.word != .completed, let error = result.error, error != result.word.rawValue {
             lines.append("  why: \(error)")
         }
+        if result.word != .completed, let progress { lines.append("  \(progress)") }
         if let times { lines.append("  \(times)") }
         if let wait = result.postcopyBlocktimeMilliseconds {
             lines.append("  all of the guest's processors waited \(wait) ms for pages in post-copy")
@@ -39,6 +43,17 @@ struct ResultText {
         case .ended: return "ended: the guest shut itself down on the way"
         default: return result.word.rawValue
         }
+    }
+
+    /// How far it had come.
+    private var progress: String? {
+        guard let total = job[.memoryTotalBytes], let sent = job[.memoryProcessedBytes],
+            let left = job[.memoryRemainingBytes]
+        else { return nil }
+        var text = "it had sent \(Quantity.bytes(sent)), \(Quantity.bytes(left)) of \(Quantity.bytes(total)) were left"
+        if let iteration = job[.memoryIteration] { text += " in pass \(iteration)" }
+        if let time = job[.timeElapsedMilliseconds] { text += " after \(Quantity.time(milliseconds: Double(time)))" }
+        return text
     }
 
     private var times: String? {

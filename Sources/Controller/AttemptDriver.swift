@@ -46,6 +46,8 @@ final class AttemptDriver {
     var refusal: String?
     /// Changes of parameters that QEMU has not answered yet.
     var changes: [Change] = []
+    /// All that QEMU has told of the source's migration.
+    var statistics = JobStatistics()
     /// The last numbers: QEMU has none for a migration that failed.
     private(set) var lastSample: MigrationSample?
     private(set) var hasBegun = false
@@ -435,6 +437,7 @@ final class AttemptDriver {
     }
 
     private func conclude(_ result: AttemptResult) {
+        if !statistics.isEmpty { told.append(.statistics(statistics, at: journal.now)) }
         told.append(.finished(result, at: journal.now))
         ending()
         promise.succeed(result)

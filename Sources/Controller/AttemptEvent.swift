@@ -1,4 +1,5 @@
 public import Migration
+public import MigrationQMP
 public import Phases
 public import Policy
 
@@ -16,6 +17,8 @@ public enum AttemptEvent: Sendable {
     case listening(uri: String, at: Instant)
     /// The convergence policy decided something.
     case policy(PolicyDecision, PolicyOutcome, at: Instant)
+    /// The last numbers of the attempt, however it ends; told right before the end.
+    case statistics(JobStatistics, at: Instant)
     /// Something odd that changes nothing.
     case notice(String, at: Instant)
     /// The end.

@@ -13,6 +13,7 @@ extension AttemptEvent {
         case .sample: "progress"
         case .listening: "listening"
         case .policy: "policy"
+        case .statistics: "statistics"
         case .notice: "notice"
         case .finished: "finished"
         }
@@ -41,6 +42,7 @@ extension AttemptEvent {
         case .listening(let uri, let time): return Self.stamped(time, ["uri": .string(uri)])
         case .policy(let decision, let outcome, let time):
             return Self.stamped(time, decision.json(outcome).object ?? [:])
+        case .statistics(let statistics, let time): return Self.stamped(time, statistics.json)
         case .notice(let text, let time): return Self.stamped(time, ["text": .string(text)])
         case .finished(let result, let time): return Self.stamped(time, result.json.object ?? [:])
         }

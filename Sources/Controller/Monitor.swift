@@ -70,6 +70,7 @@ final class Monitor: QMPObserver {
             if case .getFD = command { driver.streamSockets.passed(side) }
             switch result {
             case .success(let view):
+                if command == .queryMigrate, side == .source { driver.statistics.note(view) }
                 driver.enqueue(
                     .fact(side, .reply(command, Reply(to: command, value: view))), sequence: sequence, at: time)
             case .failure(let error):

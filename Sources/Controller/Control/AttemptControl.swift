@@ -100,6 +100,7 @@ extension AttemptDriver {
         ]
         if let reason = machine.reasons.last { object["because"] = .string(reason.what) }
         if let lastSample { object["progress"] = .object(lastSample.json) }
+        if !statistics.isEmpty { object["statistics"] = .object(statistics.json) }
         return .object(object)
     }
 

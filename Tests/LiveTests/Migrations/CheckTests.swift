@@ -44,6 +44,21 @@ extension MigrationTests {
             #expect(outcome.output.contains("this cannot be migrated: 2 errors, 1 warning, "))
         }
 
+        /// A destination that is started as the description says takes the guest.
+        @Test(Live.wide) func aDestinationAsDescribed() throws {
+            let lab = try MigrationLab()
+            let described = try lab.godwit("describe", "--qmp", lab.source.qmpPath, "--format", "json").finish()
+            #expect(described.code == 0, "\(described)")
+            let value = try JSONValue(parsing: described.output)
+            #expect(value["machine"] != nil || value["machine-type"] != nil, "\(described)")
+            let line = try #require(value["destination-command-line"]?.array).compactMap(\.string)
+            #expect(line.suffix(3) == ["-S", "-incoming", "defer"])
+            #expect(line.first?.hasSuffix("qemu-system-x86_64") == true)
+            let text = try lab.godwit("describe", "--qmp", lab.source.qmpPath).finish()
+            #expect(text.output.contains("  memory   96 MiB\n"), "\(text)")
+            #expect(text.output.contains("  disk     data"), "\(text)")
+        }
+
         @Test(Live.wide) func oneQEMUAndNone() throws {
             let lab = try MigrationLab()
             let same = try lab.godwit(
