@@ -194,6 +194,7 @@ public struct FakeModel: Sendable {
         startsWhenLoaded = !options.isPaused
         runState = options.isIncoming ? "inmigrate" : options.isPaused ? "prelaunch" : "running"
         parameters = Self.defaultParameters
+        if options.release.hasDirtyLimit { parameters["vcpu-dirty-limit"] = 1 }
     }
 
     /// Whether the guest executes.

@@ -145,9 +145,17 @@ extension FakeModel {
         return info
     }
 
-    private static func socketAddress(_ uri: String) -> JSONValue? {
+    /// An address as QEMU tells it; `nil` for what is no address of a socket.
+    static func socketAddress(_ uri: String) -> JSONValue? {
         if uri.hasPrefix("unix:") { return ["type": "unix", "path": .string(String(uri.dropFirst(5)))] }
-        guard uri.hasPrefix("tcp:"), let colon = uri.lastIndex(of: ":") else { return nil }
+        guard let colon = uri.lastIndex(of: ":") else { return nil }
+        if uri.hasPrefix("vsock:"), let start = uri.firstIndex(of: ":"), start < colon {
+            return [
+                "type": "vsock", "cid": .string(String(uri[uri.index(after: start)..<colon])),
+                "port": .string(String(uri[uri.index(after: colon)...])),
+            ]
+        }
+        guard uri.hasPrefix("tcp:") else { return nil }
         let host = uri[uri.index(uri.startIndex, offsetBy: 4)..<colon]
         return [
             "type": "inet", "host": .string(String(host)), "port": .string(String(uri[uri.index(after: colon)...])),

@@ -9,7 +9,7 @@ extension FakeModel {
             return refuse(command, "'-incoming' was not specified on the command line")
         }
         guard !hasIncomingBegun else { return refuse(command, "The incoming migration has already been started") }
-        guard let uri = command.arguments["uri"]?.string, uri.hasPrefix("unix:") || uri.hasPrefix("tcp:") else {
+        guard let uri = command.arguments["uri"]?.string, Self.socketAddress(uri) != nil else {
             return refuse(command, "unknown migration protocol: \(command.arguments["uri"]?.string ?? "")")
         }
         if let exits = command.arguments["exit-on-error"]?.bool {
@@ -39,7 +39,7 @@ extension FakeModel {
         guard command.arguments["resume"]?.bool != true else {
             return refuse(command, "Cannot resume if there is no paused migration")
         }
-        guard let uri = command.arguments["uri"]?.string, uri.hasPrefix("unix:") || uri.hasPrefix("tcp:") else {
+        guard let uri = command.arguments["uri"]?.string, Self.socketAddress(uri) != nil else {
             return refuse(command, "unknown migration protocol: \(command.arguments["uri"]?.string ?? "")")
         }
         outgoingStatus = "setup"

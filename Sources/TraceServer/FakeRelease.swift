@@ -45,6 +45,8 @@ public struct FakeRelease: Hashable, Sendable, CustomStringConvertible {
     var alwaysHasErrorDesc: Bool { isAtLeast(9, 1) }
     /// The first pass belongs to the setup and has no event.
     var startsWithPassTwo: Bool { isAtLeast(11, 0) }
+    /// The capability `dirty-limit` and its parameters (8.1).
+    var hasDirtyLimit: Bool { isAtLeast(8, 1) }
     /// Capabilities in the order of the reply.
     var capabilities: [String] {
         var names = ["xbzrle", "rdma-pin-all", "auto-converge"]
@@ -57,7 +59,7 @@ public struct FakeRelease: Hashable, Sendable, CustomStringConvertible {
             "late-block-activate", "x-ignore-shared", "validate-uuid", "background-snapshot", "zero-copy-send",
             "postcopy-preempt",
         ]
-        if isAtLeast(8, 1) { names += ["switchover-ack", "dirty-limit"] }
+        if hasDirtyLimit { names += ["switchover-ack", "dirty-limit"] }
         if isAtLeast(9, 0) { names.append("mapped-ram") }
         return names
     }

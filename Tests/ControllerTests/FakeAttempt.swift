@@ -19,6 +19,8 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
     var destination: [Fault] = []
     var sourceOptions: @Sendable (inout FakeOptions) -> Void = { _ in }
     var destinationOptions: @Sendable (inout FakeOptions) -> Void = { _ in }
+    /// What else the user wants.
+    var wishes: @Sendable (inout MigrateOptions) -> Void = { _ in }
     /// Nobody but a deadline can end it: waits for QEMU's migration are short.
     var isStuck = false
     /// The user cancels when this word is published.
@@ -65,6 +67,7 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
         // A copy may take as long as it likes; where a QEMU falls silent during it, the user's own limit has to end it.
         if ends.isEmpty { options.timeoutMilliseconds = 3000 }
         options.deadlines = Self.deadlines(ends.isEmpty ? 700 : 5000)
+        wishes(&options)
         if isStuck {
             for deadline in [Deadline.switchover, .cancel, .yank] { options.deadlines.milliseconds[deadline] = 1000 }
         }

@@ -31,6 +31,13 @@ extension MigrationTests {
             #expect(!trace.contains(#""execute":"migrate","arguments":{"uri":"tcp:[::1]:0""#))
         }
 
+        @Test(
+            Live.wide, .enabled(if: VMSockets.hasLoopback, "this kernel has no VM sockets with itself (vsock_loopback)")
+        )
+        func overVMSockets() throws {
+            _ = try move(try MigrationLab(), ["--uri", "vsock:1:\(20_000 + Int(getpid()) % 20_000)"])
+        }
+
         /// It listens on all addresses, where nobody can connect to, and is reached by one of them.
         @Test(Live.wide) func anotherNameOfTheSameHost() throws {
             let trace = try move(
@@ -193,6 +200,25 @@ extension MigrationTests {
             let outcome = try run.finish()
             #expect(outcome.code == 64, "\(outcome)")
             #expect(outcome.errors.contains(why), "\(outcome)")
+        }
+    }
+}
+
+/// VM sockets of this host.
+private enum VMSockets {
+    /// Whether one can listen to itself, under the address that is for that.
+    static var hasLoopback: Bool {
+        let descriptor = socket(AF_VSOCK, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        // struct sockaddr_vm: family, two bytes of nothing, port (any), cid (VMADDR_CID_LOCAL).
+        var address: [UInt8] = Array(repeating: 0, count: 16)
+        address[0] = UInt8(AF_VSOCK)
+        for index in 4..<8 { address[index] = 0xff }
+        address[8] = 1
+        return address.withUnsafeBytes { bytes in
+            guard let pointer = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return false }
+            return bind(descriptor, pointer, socklen_t(bytes.count)) == 0
         }
     }
 }
