@@ -1,21 +1,37 @@
 #!/bin/sh
 # Records the traces in driven/ anew, with real QEMUs that run nothing but their firmware:
-#   Fixtures/record.sh [path of godwit]
-# To be done when a change of what Godwit does is wanted; `godwit replay --drive` says which trace it concerns.
+#   Fixtures/record.sh [path of godwit [case...]]
+# With QEMU_ROOT=DIRECTORY the QEMU of that root (see Tests/qemus.sh), into driven/VERSION/, and of the cases only the modes; this
+# machine's own otherwise. To be done when a change of what Godwit does is wanted; `godwit replay --drive` says which trace it concerns.
 set -eu
 godwit=$(realpath "${1:-.build/debug/godwit}")
+test $# = 0 || shift
+wanted=" $* "
+root=${QEMU_ROOT:-}
 here=$(realpath "$(dirname "$0")")
 lab=$(mktemp -d /tmp/record-XXXXXX)
 export GODWIT_CACHE_DIR="$lab/cache" GODWIT_STATE_DIR="$lab/state"
 trap 'kill $(cat "$lab"/*.pid 2>/dev/null) 2>/dev/null || true; rm -rf "$lab"' EXIT
 machine="-machine pc,accel=tcg -nodefaults -display none -m 32 -no-reboot -name fixture"
 
+launch= into=$here/driven
+if test -n "$root"; then
+    # As the same process, with the same paths, in mounts that end with it.
+    cat >"$lab/launch" <<'END'
+root=$1; shift
+mount --rbind /tmp "$root/tmp" && mount --rbind /dev "$root/dev" && mount -t proc proc "$root/proc" && exec chroot "$root" "$@"
+END
+    launch="unshare --mount --propagation private sh $lab/launch $root"
+    into=$here/driven/$($launch qemu-system-x86_64 --version | sed -n 's/.*version \([0-9.]*\).*/\1/p')
+    mkdir -p "$into"
+fi
+
 # start NAME ARGUMENTS: a QEMU whose human monitor reads from a pipe.
 start() {
     qemu=$1; shift
     rm -f "$lab/$qemu".*
     mkfifo "$lab/$qemu.monitor"
-    qemu-system-x86_64 $machine -qmp "unix:$lab/$qemu.qmp,server=on,wait=off" -pidfile "$lab/$qemu.pid" \
+    $launch qemu-system-x86_64 $machine -qmp "unix:$lab/$qemu.qmp,server=on,wait=off" -pidfile "$lab/$qemu.pid" \
         -monitor stdio "$@" <>"$lab/$qemu.monitor" >"$lab/$qemu.log" 2>&1 &
     for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
         test -S "$lab/$qemu.qmp" && test -s "$lab/$qemu.pid" && return
@@ -27,6 +43,9 @@ start() {
 # case NAME EXIT-CODE WORD-TO-WAIT-FOR COMMAND OPTIONS: a migration, with a command run once its trace holds the word.
 case_() {
     name=$1 code=$2 word=$3 act=$4; shift 4
+    if test "$name" != warm-up && test "$wanted" != '  '; then
+        case $wanted in *" $name "*) ;; *) return 0 ;; esac
+    fi
     start source $source_options
     start destination -S -incoming defer $destination_options
     "$godwit" migrate --source "$lab/source.qmp" --destination "$lab/destination.qmp" --quiet \
@@ -43,7 +62,7 @@ case_() {
     if test "$status" != "$code"; then echo "$name: exit code $status, not $code" >&2; cat "$lab/out" >&2; exit 1; fi
     if test "$name" != warm-up; then
         # Nobody needs to know where and on which host.
-        sed -e "s,$lab,/run/lab,g" -e "s,$(cat /etc/machine-id),00000000000000000000000000000000,g" "$lab/$name.qmptrace" >"$here/driven/$name.qmptrace"
+        sed -e "s,$lab,/run/lab,g" -e "s,$(cat /etc/machine-id),00000000000000000000000000000000,g" "$lab/$name.qmptrace" >"$into/$name.qmptrace"
         echo "$name"
     fi
 }
@@ -88,12 +107,12 @@ certificates "$lab/pki"
 case_ completed-tls 0 '' '' --multifd --tls-dir "$lab/pki" --tls-hostname host.example --tls-authz 'O=Lab,CN=*' --keep-source
 case_ completed-postcopy 0 '' '' --postcopy-after 700ms --bandwidth 64KiB --max-postcopy-bandwidth 20MiB
 case_ completed-hook 0 '' '' --hook true
+recorded() { while ! grep -q -e "$1" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done; }
 godwit_() { "$godwit" "$@"; }
 # What follows is done by others while it runs.
 case_ completed-held-set 0 '"pre-switchover"}}}' 'godwit_ set --downtime-limit 1s; godwit_ continue' --hold
 case_ completed-postcopy-recovered 0 '"status":"postcopy"' "sleep 1; godwit_ pause-postcopy; recorded '\"status\":\"postcopy-paused\"'
     until godwit_ recover; do sleep 0.1; done" --postcopy-after 300ms --bandwidth 64KiB --max-postcopy-bandwidth 128KiB
-recorded() { while ! grep -q -e "$1" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done; }
 source_pid='$(cat "$lab/source.pid")' destination_pid='$(cat "$lab/destination.pid")'
 # A cancel and the destination's death, in both orders, before the source's QEMU has said anything of either.
 case_ failed-before-cancel 10 "$copying" "kill -STOP $source_pid; kill -KILL $destination_pid; recorded '\"process\"'; kill -INT \$pid

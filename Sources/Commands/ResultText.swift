@@ -75,12 +75,20 @@ struct ResultText {
     }
 
     private var advice: [String] {
-        [
+        let kept = journal.map { ["  the journal is kept: \($0)"] } ?? []
+        guard result.verdict != .wholeOnSource else {
+            return [
+                "  the guest runs nowhere, and was not seen to run elsewhere. What can be done by hand:",
+                "    - `pmemsave` on the source (\(source)) saves its memory; its disks are as it left them.",
+                "    - then `quit` there, and start the guest anew.",
+            ] + kept
+        }
+        return [
             "  the source was not continued, and the destination was left as it is. Find out by hand:",
             "    - does the destination's QEMU (\(destination)) still exist, and what does `query-status` there say?",
             "    - if it runs the guest: `quit` the source (\(source)).",
             "    - if it never ran the guest: end it, see its process gone, then `cont` the source.",
             "    - never let both run.",
-        ] + (journal.map { ["  the journal is kept: \($0)"] } ?? [])
+        ] + kept
     }
 }

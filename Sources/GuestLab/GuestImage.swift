@@ -16,8 +16,30 @@ public struct GuestImage: Hashable, Sendable {
     public var dirtyMemoryMiB: Int
     /// Size of the range that holds incompressible bytes.
     public var filledMemoryMiB: Int
-    /// The guest powers itself off (ACPI) right after this heartbeat.
+    /// What a guest does after its last heartbeat.
+    public enum LastAct: Hashable, Sendable {
+        /// It powers itself off (ACPI).
+        case powerOff
+        /// It suspends itself to RAM (ACPI S3). What a wake-up finds is not a guest of ours any more.
+        case suspend
+        /// It tells a `pvpanic` device, which it must have, that it panicked.
+        case panic
+
+        /// The port and what is written to it.
+        fileprivate var register: (port: Int, value: Int) {
+            switch self {
+            // SeaBIOS puts the power management's control register there on both pc and q35. The sleep types are PIIX4's.
+            case .powerOff: (0x604, 0x2000)
+            case .suspend: (0x604, 0x2400)
+            case .panic: (0x505, 1)
+            }
+        }
+    }
+
+    /// The guest ends itself right after this heartbeat, by ``lastAct``.
     public var lastHeartbeat: Int?
+    /// How it does.
+    public var lastAct = LastAct.powerOff
 
     /// The least RAM of a virtual machine for this guest.
     public var minimumMemoryMiB: Int { 4 + max(dirtyMemoryMiB, filledMemoryMiB) }
@@ -27,7 +49,7 @@ public struct GuestImage: Hashable, Sendable {
     /// - Parameters:
     ///   - dirtyMiBPerSecond: 0 for a guest that only sleeps, ``unlimitedRate`` for one that never does. A guest that cannot keep up
     ///     works as fast as it can.
-    ///   - lastHeartbeat: power off after this heartbeat.
+    ///   - lastHeartbeat: power off after this heartbeat, or do what `lastAct` says.
     public static func build(
         in directory: String,
         dirtyMiBPerSecond: Int = 20,
@@ -35,6 +57,7 @@ public struct GuestImage: Hashable, Sendable {
         heartbeatMilliseconds: Int = 50,
         filledMemoryMiB: Int = 32,
         lastHeartbeat: Int? = nil,
+        lastAct: LastAct = .powerOff,
         name: String = "guest"
     ) throws(LabError) -> GuestImage {
         let unlimited = dirtyMiBPerSecond == unlimitedRate
@@ -57,7 +80,8 @@ public struct GuestImage: Hashable, Sendable {
             ("UNLIMITED", unlimited ? 1 : 0),
             ("DIRTY_PAGES", dirtyMemoryMiB * pagesPerMiB),
             ("FILL_PAGES", filledMemoryMiB * pagesPerMiB),
-            ("LAST_BEAT", lastHeartbeat ?? 0),
+            ("LAST_BEAT", lastHeartbeat ?? 0), ("LAST_PORT", lastAct.register.port),
+            ("LAST_VALUE", lastAct.register.value),
         ]
 
         let source = "\(directory)/\(name).s"
@@ -84,7 +108,8 @@ public struct GuestImage: Hashable, Sendable {
             dirtyMiBPerSecond: dirtyMiBPerSecond,
             dirtyMemoryMiB: dirtyMemoryMiB,
             filledMemoryMiB: filledMemoryMiB,
-            lastHeartbeat: lastHeartbeat
+            lastHeartbeat: lastHeartbeat,
+            lastAct: lastAct
         )
     }
 

@@ -315,6 +315,9 @@ public struct Coordinator: Hashable, Sendable {
                 problems.append(why.description)
                 return end(stays(.runsUnconfirmed), source, destination)
             }
+            if postcopy.isEntered, state == .resuming, abandonment == .done, isWholeOnSource(source, destination) {
+                return lost(error?.description ?? why.description, source, destination)
+            }
             return undecided(.confirmUnproven, why.description, source, destination)
         case (.abandon, .done):
             abandonment = .done

@@ -102,7 +102,14 @@ extension Coordinator {
         return lost("the destination's QEMU ended in post-copy", source, destination)
     }
 
-    private mutating func lost(
+    /// The guest is in post-copy, was never told to run on the destination, and cannot be any more: the source has all of it, as QEMU
+    /// takes nothing away there before the end.
+    func isWholeOnSource(_ source: SideReport, _ destination: SideReport) -> Bool {
+        isAway(source) && source.gone == nil && destination.ran == nil && destination.runSent == nil
+            && !options.isPostcopyResume
+    }
+
+    mutating func lost(
         _ why: String, _ source: SideReport, _ destination: SideReport
     ) -> [CoordinatorAction] {
         error = error ?? StepError(.gone, why)

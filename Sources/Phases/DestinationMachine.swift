@@ -345,9 +345,13 @@ public struct DestinationMachine: Hashable, Sendable {
             return [.arm(.runPoll, milliseconds: options.deadlines[.runPoll])]
         case .restoring, .abandoning(.asking): return replied(command, .done)
         case .recovering(.asking, _) where command == .queryMigrate,
-            .recovering(.listening, _) where command.trigger == .recover,
-            .recovering(.addressing, _) where command == .queryMigrate:
+            .recovering(.listening, _) where command.trigger == .recover:
             return interrupt(because: "the destination did not answer \(command.name)")
+        case .recovering(.addressing(let uri), _) where command == .queryMigrate:
+            return interrupt(
+                because:
+                    "the destination waits for memory and does not say on which port of \(uri) it listens: recover over an "
+                    + "address with its port, or over a Unix socket")
         default: return []
         }
     }

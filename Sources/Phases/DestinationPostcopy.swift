@@ -130,9 +130,22 @@ extension DestinationMachine {
         switch core.enter(.prepareResume, owner: "prepare") {
         case .failure(let error): return [.answer(.prepare, .failed(StepError(.refused, error.description)))]
         case .success(let phase):
+            let wait: [Effect] = [phase, .arm(.prepare, milliseconds: options.deadlines[.prepare])]
+            // With its memory cut off QEMU's main loop may stand still in a page that does not come: then only out-of-band commands are
+            // heard until the recovery, and what was seen of it must do. QEMU itself refuses to listen where nothing is interrupted.
+            if evidence.stage == .postcopy(.paused), core.survey?.features.hasOutOfBand ?? false {
+                return wait + listenAgain(cookie)
+            }
             state = .recovering(.asking, cookie)
-            return [phase, core.send(.queryMigrate), .arm(.prepare, milliseconds: options.deadlines[.prepare])]
+            return wait + [core.send(.queryMigrate)]
         }
+    }
+
+    private mutating func listenAgain(_ cookie: Cookie) -> [Effect] {
+        recoveries += 1
+        let uri = recoveryAddress
+        state = .recovering(.listening(uri: uri), cookie)
+        return [core.send(.migrateRecover(uri: uri), outOfBand: core.survey?.features.hasOutOfBand ?? false)]
     }
 
     /// Where QEMU listens for a recovery: a file of its own for each, as the one before may still be there; a port is
@@ -156,31 +169,34 @@ extension DestinationMachine {
                     because: "the destination's QEMU reports that the migration is still running "
                         + "(status \(sample.status?.rawValue ?? "none"))")
             }
-            recoveries += 1
-            let uri = recoveryAddress
-            state = .recovering(.listening(uri: uri), cookie)
-            return [core.send(.migrateRecover(uri: uri), outOfBand: core.survey?.features.hasOutOfBand ?? false)]
+            return listenAgain(cookie)
         case .listening(let uri):
             guard command.trigger == .recover else { return [] }
             if let text = reply.problem {
                 return interrupt(because: "the destination cannot listen on \(uri) for a recovery: \(text)")
             }
+            // Only a port that QEMU chose has to be asked for.
+            let wanted = recoveryURI ?? options.connectURI ?? uri
+            if let address = realAddress(wanted, MigrationSample(status: nil)) { return prepared(address, cookie) }
             state = .recovering(.addressing(uri: uri), cookie)
             return [core.send(.queryMigrate)]
         case .addressing(let uri):
             guard command == .queryMigrate, case .migration(let sample) = reply else { return [] }
-            let wanted = recoveryURI ?? options.connectURI ?? uri
-            guard let address = realAddress(wanted, sample) else {
+            guard let address = realAddress(recoveryURI ?? options.connectURI ?? uri, sample) else {
                 return interrupt(because: "the destination does not say on which port of \(uri) it listens")
             }
-            var answer = cookie
-            answer.uri = address
-            core.continueJob()
-            isReconnecting = true
-            state = .recovering(.prepared, answer)
-            return [.disarm(.prepare), .answer(.prepare, .done(answer))]
+            return prepared(address, cookie)
         case .prepared: return []
         }
+    }
+
+    private mutating func prepared(_ address: String, _ cookie: Cookie) -> [Effect] {
+        var answer = cookie
+        answer.uri = address
+        core.continueJob()
+        isReconnecting = true
+        state = .recovering(.prepared, answer)
+        return [.disarm(.prepare), .answer(.prepare, .done(answer))]
     }
 
     /// Finish of a recovery, or of a post-copy that ended by itself: the guest runs already, or is run now, and its

@@ -77,7 +77,7 @@ public struct DomainDescription: Hashable, Sendable {
     /// Devices, user-created and built-in, ordered by path.
     public var devices: [Device]
     /// What the built-in devices are made of: the QOM types of their parts, ordered. A QEMU may have as a part of one device what another
-    /// one has beside it (from 8.1 the PIIX3 has its IDE and its clock in itself); the stream does not show the difference.
+    /// one has beside it (the PIIX3 of 10.0 has its IDE and its clock in itself, that of 7.2 beside itself); the stream does not show the difference.
     public var boardParts: [String] = []
     /// Media and named nodes.
     public var blockNodes: [BlockNode]

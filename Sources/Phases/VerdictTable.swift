@@ -247,7 +247,8 @@ extension Verdict {
         case .wholeOnSource:
             VerdictRow(
                 "a post-copy broke for good before the guest was seen running on the destination: the source holds all "
-                    + "of it and refuses to continue it", [.done(.perform), .failed(.perform), .failed(.finish)],
+                    + "of it and refuses to continue it",
+                [.done(.perform), .failed(.perform), .failed(.finish), .failed(.confirm)],
                 [.source(.postcopyActive), .destination(.failed), .destination(.processEnded)], over: [.lost],
                 "the rules know no way back from post-copy; all of the guest is still there, out of QEMU's reach but "
                     + "not of a person's"

@@ -9,7 +9,8 @@
 #   UNLIMITED         1: write as fast as the processor can, whatever PAGES_PER_TICK says
 #   DIRTY_PAGES       the range that is written to again and again
 #   FILL_PAGES        the range that is filled once, before the first heartbeat, with bytes that do not compress
-#   LAST_BEAT         power off after this heartbeat; 0: never
+#   LAST_BEAT         write LAST_VALUE to LAST_PORT after this heartbeat; 0: never
+#   LAST_PORT, LAST_VALUE  what ends it: the power management's register with "soft off" or "suspend to RAM", or pvpanic's
 #
 # On COM1: "hb N" each heartbeat, N = 1, 2, 3 ...; "bad N" when page N of the range does not hold what was written to it.
 #
@@ -20,8 +21,6 @@
         .set PAGE, 4096
         .set LINE_STATUS, 0x3fd
         .set TRANSMIT, 0x3f8
-        .set PM1A_CONTROL, 0x604                # where SeaBIOS puts it on both pc and q35
-        .set SLEEP_ENABLE, 0x2000               # with sleep type 0: soft off
 
         .set ticks, 0x7e00                      # variables stand behind the boot sector
         .set beats, 0x7e04
@@ -148,8 +147,8 @@ tick:   pushal
         .if LAST_BEAT
         cmpl    $LAST_BEAT, beats
         jne     2f
-        movw    $PM1A_CONTROL, %dx
-        movw    $SLEEP_ENABLE, %ax
+        movw    $LAST_PORT, %dx
+        movw    $LAST_VALUE, %ax
         outw    %ax, %dx
         .endif
 2:      popal

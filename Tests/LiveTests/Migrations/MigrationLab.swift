@@ -37,22 +37,24 @@ final class MigrationLab {
     private var runs = 0
     private var destinations = 1
 
-    /// Boots the guest and starts a destination; `change` alters the destination's options. With `disk` both have a writable one on the same
+    /// Boots the guest and starts a destination; `change` alters the destination's options. Of the monitors the first is godwit's, the second
+    /// the oracle's. With `disk` both have a writable one on the same
     /// file, whose lock goes with the guest.
     init(
         rate: Int = 8, dirtyMiB: Int = 16, beat: Int = 60, memoryMiB: Int = 96, lastHeartbeat: Int? = nil,
-        disk: Bool = true, extra: [String] = [], change: (inout QEMUProcess.Options) -> Void = { _ in }
+        lastAct: GuestImage.LastAct = .powerOff, disk: Bool = true, monitors: Int = 2, extra: [String] = [],
+        change: (inout QEMUProcess.Options) -> Void = { _ in }
     ) throws {
         directory = try LabDirectory()
         image = try GuestImage.build(
             in: directory.path, dirtyMiBPerSecond: rate, dirtyMemoryMiB: dirtyMiB, heartbeatMilliseconds: beat,
-            filledMemoryMiB: 32, lastHeartbeat: lastHeartbeat)
+            filledMemoryMiB: 32, lastHeartbeat: lastHeartbeat, lastAct: lastAct)
         let pair = QEMUPair.current
         var options = QEMUProcess.Options(label: "source", image: image)
         options.root = pair.source.root
         options.machine = pair.machine
         options.memoryMiB = memoryMiB
-        options.qmpSockets = 2
+        options.qmpSockets = monitors
         let data = directory.file("data")
         guard case let file = open(data, O_CREAT | O_WRONLY, 0o600), file >= 0, ftruncate(file, 1 << 20) == 0,
             close(file) == 0
@@ -117,6 +119,18 @@ final class MigrationLab {
         destinationRelay?.stop()
         sourceRelay = nil
         destinationRelay = nil
+    }
+
+    /// Does something when a QEMU says a word, on a thread that listens at its third monitor, so without any delay of ours.
+    func when(_ place: Place, says status: String, _ act: @escaping @Sendable () -> Void) throws {
+        let path = directory.file("\(place == .source ? "source" : "destination").qmp3")
+        // It listens before this returns: what is said from now on is heard.
+        let monitor = try BlockingQMP(path)
+        nonisolated(unsafe) let handed = monitor
+        startThread {
+            guard (try? handed.waitForMigration(status)) != nil else { return }
+            act()
+        }
     }
 
     // MARK: Runs
@@ -220,14 +234,18 @@ final class MigrationLab {
         #expect(destination.heartbeatLog().bytes.isEmpty, sourceLocation: sourceLocation)
     }
 
-    /// What a failure left behind does not stand in the way of the next migration.
-    func expectNextMigrationWorks(sourceLocation: SourceLocation = #_sourceLocation) throws {
+    /// What a failure left behind does not stand in the way of the next migration. A QEMU up to 7.2 that failed on its way into post-copy
+    /// hangs in `quit` (seen on 5.2 and 7.2): it `mayHang`, and is killed then.
+    func expectNextMigrationWorks(
+        mayHang: Bool = false, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
         removeRelays()
         if destination.status != nil { try replaceDestination() }
         let outcome = try migrate().finish()
         #expect(outcome.code == 0, "\(outcome)", sourceLocation: sourceLocation)
         try expectGuest(runsOn: .destination, sourceLocation: sourceLocation)
-        #expect(source.waitForExit(timeout: .seconds(5)) == .exited(0), sourceLocation: sourceLocation)
+        let end = source.waitForExit(timeout: .seconds(5))
+        #expect(end == .exited(0) || mayHang && end == .signalled(SIGKILL), sourceLocation: sourceLocation)
     }
 
     /// The whole of an attempt that came to nothing: exit code, first line, guest on the source, settings, destination, next try.

@@ -86,9 +86,15 @@ extension MigrationTests {
 
         @Test func urgentPagesOnAConnectionOfTheirOwn() throws {
             let lab = try MigrationLab(rate: GuestImage.unlimitedRate, dirtyMiB: 32)
+            let isKnown = lab.settings.capabilities["postcopy-preempt"] != nil
             let run = try lab.migrate([
                 "--bandwidth", "16MiB", "--downtime-limit", "1ms", "--postcopy-after", "1", "--postcopy-preempt",
             ])
+            guard isKnown else {
+                let outcome = try run.finish()
+                #expect(outcome.output.contains("postcopy-preempt"), "\(outcome)")
+                return try lab.expect(outcome, code: 10, says: "failed:")
+            }
             try lab.waitUntilCopying()
             for monitor in [lab.sourceMonitor, lab.destinationMonitor] {
                 #expect(try MigrationLab.settings(monitor).capabilities["postcopy-preempt"] == true)
@@ -114,9 +120,12 @@ extension MigrationTests {
             }
             let there = try first("destination", #""event": "MIGRATION""#, "postcopy-active")
             let here = try first("source", #""event": "MIGRATION""#, "postcopy-active")
-            let asked = try first("source", #""execute":"query-migrate""#, after: max(there, here))
-            let said = try first("source", "recv", #""status": "postcopy-active""#, after: asked)
-            let surrendered = try first("source", "surrendered", after: said)
+            var proven = max(there, here)
+            if !(try lab.knowsStatus("postcopy-device")) {
+                let asked = try first("source", #""execute":"query-migrate""#, after: proven)
+                proven = try first("source", "recv", #""status": "postcopy-active""#, after: asked)
+            }
+            let surrendered = try first("source", "surrendered", after: proven)
             let ran = try first("destination", #""execute":"cont""#, after: surrendered)
             #expect(try first("destination", #""event": "RESUME""#) > ran)
             try drive(lab, path)
@@ -137,7 +146,11 @@ extension MigrationTests {
             try eventually("a recovery is taken up") { try lab.steer("recover").code == 0 }
             try run.waitForNote("recovering, ")
             try eventually("post-copy again") { try lab.steer("status").output.contains("  postcopy, ") }
-            try lab.sourceMonitor.execute("yank", ["instances": [["type": "migration"]]])
+            // Cut, where QEMU has a command for that.
+            _ =
+                try lab.hasCommand("yank")
+                ? lab.sourceMonitor.execute("yank", ["instances": [["type": "migration"]]])
+                : lab.sourceMonitor.execute("migrate-pause")
             try eventually("a second pause") { try lab.steer("status").output.contains("  postcopy-paused") }
             // The other side notices a moment later.
             try eventually("a recovery is taken up") {
@@ -168,9 +181,59 @@ extension MigrationTests {
             try expectArrival(lab, try run.finish())
         }
 
+        /// With its memory cut off a destination may hear nothing but out-of-band commands, until it is recovered. (A QEMU does that when its main
+        /// loop meets a page that is missing; here the relay keeps from it what its main loop would have to answer.)
+        @Test func recoveredOutOfBand() throws {
+            let lab = try MigrationLab()
+            let path = lab.directory.file("postcopy.qmptrace")
+            let relay = try lab.relayDestination()
+            let run = try inPostcopy(lab, ["--trace", path])
+            #expect(try lab.steer("pause-postcopy").code == 0)
+            try run.waitForNote("`godwit recover` goes on with it")
+            relay.setRule { $0 == .toQEMU && $1.contains(#""execute":"#) ? .hold : .pass }
+            try relay.awaitHeld()
+            try eventually("a recovery is taken up") { try lab.steer("recover").code == 0 }
+            try relay.awaitLine(.toClient, containing: #""status": "postcopy-recover""#)
+            #expect(
+                relay.lines.contains { $0.direction == .toQEMU && $0.line.contains(#""exec-oob":"migrate-recover""#) })
+            relay.release()
+            try eventually("post-copy again") { try lab.steer("status").output.contains("  postcopy, ") }
+            #expect(try lab.steer("set", "--max-postcopy-bandwidth", "0").code == 0)
+            let outcome = try run.finish()
+            #expect(outcome.code == 0, "\(outcome)")
+            try lab.expectGuest(runsOn: .destination)
+            try drive(lab, path)
+        }
+
+        /// The same, and only QEMU knows the port: that is said, and an address with a port will do.
+        @Test(Live.wide) func aPortThatNobodyTells() throws {
+            let lab = try MigrationLab()
+            // QEMU 5.2 takes `migrate-recover` once for each interruption, and refuses it for ever when that failed.
+            guard try lab.hasCommand("yank") else { return }
+            let relay = try lab.relayDestination()
+            let run = try inPostcopy(lab)
+            #expect(try lab.steer("pause-postcopy").code == 0)
+            try run.waitForNote("`godwit recover` goes on with it")
+            relay.setRule { $0 == .toQEMU && $1.contains(#""execute":"#) ? .hold : .pass }
+            try relay.awaitHeld()
+            try eventually("a recovery is taken up") {
+                try lab.steer("recover", "--uri", "tcp:127.0.0.1:0").code == 0
+            }
+            try run.waitForNote("recover over an address with its port, or over a Unix socket", timeout: .seconds(40))
+            try eventually("a recovery is taken up") { try lab.steer("recover").code == 0 }
+            try relay.awaitLine(.toClient, containing: #""status": "postcopy-recover""#)
+            relay.release()
+            #expect(try lab.steer("set", "--max-postcopy-bandwidth", "0").code == 0)
+            let outcome = try run.finish()
+            #expect(outcome.code == 0, "\(outcome)")
+            try lab.expectGuest(runsOn: .destination)
+        }
+
         /// A recovery that finds no address can be tried again.
         @Test func aRecoveryThatCannotListen() throws {
             let lab = try MigrationLab()
+            // QEMU 5.2 takes `migrate-recover` once for each interruption, and refuses it for ever when that failed.
+            guard try lab.hasCommand("yank") else { return }
             let run = try inPostcopy(lab)
             #expect(try lab.steer("pause-postcopy").code == 0)
             try run.waitForNote("postcopy-paused")

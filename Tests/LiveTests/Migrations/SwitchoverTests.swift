@@ -47,6 +47,7 @@ extension MigrationTests {
         /// The source writes device state to a peer that does not read, with its main loop held: only out-of-band words reach it.
         @Test(arguments: Stop.allCases) func theDestinationStandsStillInDevice(stop: Stop) throws {
             let lab = try MigrationLab()
+            let hasYank = try lab.hasCommand("yank")
             let relay = try lab.relaySource()
             relay.hold(from: #""status": "pre-switchover""#)
             let timeout = stop == .deadline ? ["--timeout", "2s"] : []
@@ -57,7 +58,9 @@ extension MigrationTests {
             try relay.awaitLine(.toClient, containing: #""status": "device""#)
             if stop == .interrupt { run.interrupt() }
             let outcome = try run.finish()
-            #expect(relay.lines.contains { $0.direction == .toQEMU && $0.line.contains(#""exec-oob":"yank""#) })
+            // Without that word (before 6.0) the end of the destination is what sets the source free.
+            let isCut = relay.lines.contains { $0.direction == .toQEMU && $0.line.contains(#""exec-oob":"yank""#) }
+            #expect(isCut == hasYank)
             try lab.expect(outcome, code: 11, says: "cancelled: the guest runs on the source")
             // Stopped as it was it could not hear `quit`.
             #expect(lab.destination.waitForExit(timeout: .seconds(5)) == .signalled(SIGKILL))
@@ -164,6 +167,7 @@ extension MigrationTests {
         /// Seven commands that the main loop does not answer leave the way open for one that does not need it.
         @Test func outOfBandGoesPastSevenPendingCommands() async throws {
             let lab = try MigrationLab()
+            guard try lab.hasCommand("yank") else { return }
             let uri = "unix:" + lab.directory.file("stream")
             try lab.sourceMonitor.enable("events", "return-path", "pause-before-switchover")
             try lab.sourceMonitor.execute(
