@@ -55,6 +55,9 @@ public struct MigrateCommand: AsyncParsableCommand {
     @OptionGroup(title: "How memory travels")
     var stream: StreamArguments
 
+    @OptionGroup(title: "Disks that are not shared")
+    var storage: StorageArguments
+
     @Option(name: .long, help: ArgumentHelp("Most bytes per second, e.g. 100MiB; 0 for no limit.", valueName: "size"))
     var bandwidth: ByteQuantity?
 
@@ -172,6 +175,7 @@ public struct MigrateCommand: AsyncParsableCommand {
         options.hasHook = hook != nil
         if let holdTimeout { options.deadlines.milliseconds[.hold] = Int(holdTimeout.milliseconds) }
         postcopyArguments.apply(to: &options)
+        options.storage = storage.wish(usual: MigrationURI.beside(address.path, attempt: "\(attempt)-disks"))
         options.capabilities += stream.capabilities
         options.parameters += stream.parameters
         try policyArguments.apply(to: &options, hasLimit: downtimeLimit != nil)
@@ -192,6 +196,9 @@ public struct MigrateCommand: AsyncParsableCommand {
         configuration.tracePath = trace
         if uri == nil, options.uri.hasPrefix("unix:") {
             configuration.temporarySocket = String(options.uri.dropFirst(5))
+        }
+        if storage.disksUri == nil, case .unix(let path) = options.storage?.server {
+            configuration.temporaryDiskSocket = path
         }
         configuration.destinationLog = destinationLog
         return configuration

@@ -17,6 +17,7 @@ struct ProgressReporter {
     private var isRecoveryTold = false
     private var percent = 0
     private var lastPlain: Instant?
+    private var lastDisks: Instant?
     private var lastEstimate: String?
 
     init(verbosity: Verbosity, isTerminal: Bool, downtimeLimitMilliseconds: Double) {
@@ -46,6 +47,7 @@ struct ProgressReporter {
                 line("\(move.side.rawValue) phase \(move.from.rawValue) → \(move.to.rawValue)", at: time)
             }
         case .sample(let sample, let time): progress(sample, at: time)
+        case .disks(let progress, let time): tell(progress, at: time)
         case .listening(let uri, let time):
             if verbosity == .verbose { line("the destination listens on \(uri)", at: time) }
         case .policy(let decision, let outcome, let time):
@@ -94,6 +96,24 @@ struct ProgressReporter {
         if let throttle = sample.throttlePercentage { parts.append("throttled by \(throttle) %") }
         if let estimate { parts.append(estimate) }
         return parts.joined(separator: ", ")
+    }
+
+    private mutating func tell(_ progress: StorageProgress, at time: Instant) {
+        let left = max(0, progress.totalBytes - progress.copiedBytes)
+        let percent = progress.totalBytes > 0 ? Self.percent(left, of: progress.totalBytes) : 0
+        let isDone = progress.ready == progress.disks
+        let disks = progress.disks == 1 ? "the disk" : "\(progress.disks) disks"
+        let text =
+            isDone
+            ? "\(disks) copied, what the guest writes follows"
+            : "copying \(disks): \(percent) %, \(Quantity.bytes(left)) of \(Quantity.bytes(progress.totalBytes)) left"
+        if isTerminal, !isDone {
+            Console.draw("\r\u{1B}[K\(text)")
+            isLineOpen = true
+        } else if isDone || lastDisks.map({ time.milliseconds(since: $0) >= 5000 }) ?? true {
+            lastDisks = time
+            line(text, at: time)
+        }
     }
 
     private static func percent(_ remaining: Int64, of total: Int64) -> Int {

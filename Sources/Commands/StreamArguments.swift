@@ -110,7 +110,7 @@ public struct StreamArguments: ParsableArguments {
     private var refused: [(Bool, String)] {
         [
             (compress, "--compress: QEMU's first compression was removed in 9.1; --multifd-compression compresses"),
-            (block, "--block: QEMU's block migration was removed in 9.1; disks have to be shared"),
+            (block, "--block: QEMU's block migration was removed in 9.1; --copy-storage-all copies disks"),
             (
                 xColo,
                 "--x-colo: COLO keeps two guests in step and never ends; this program moves a guest and then is done"

@@ -33,8 +33,11 @@ final class AttemptDriver {
     private let tell: @Sendable (AttemptEvent) -> Void
     private let promise: EventLoopPromise<AttemptResult>
     let streamSockets = StreamSockets()
+    /// The socket that the destination's NBD server is given, where a port was to be chosen.
+    let diskSocket: DiskSocket?
     /// Socket files that were made for this attempt's stream and are removed with it.
-    private lazy var temporarySockets = configuration.temporarySocket.map { [$0] } ?? []
+    private lazy var temporarySockets = [configuration.temporarySocket, configuration.temporaryDiskSocket].compactMap(
+        \.self)
     private let rehearsal = Rehearsal()
     private var hasRehearsed = false
     private var isFlushDue = false
@@ -50,15 +53,17 @@ final class AttemptDriver {
     var statistics = JobStatistics()
     /// The last numbers: QEMU has none for a migration that failed.
     private(set) var lastSample: MigrationSample?
+    private var lastProgress: StorageProgress?
     private(set) var hasBegun = false
     private(set) var isOver = false
 
     init(
-        configuration: MigrationConfiguration, journal: Journal, eventLoop: any EventLoop,
+        configuration: MigrationConfiguration, journal: Journal, diskSocket: DiskSocket?, eventLoop: any EventLoop,
         promise: EventLoopPromise<AttemptResult>, tell: @escaping @Sendable (AttemptEvent) -> Void
     ) {
         self.configuration = configuration
         self.journal = journal
+        self.diskSocket = diskSocket
         self.eventLoop = eventLoop
         self.promise = promise
         self.tell = tell
@@ -220,6 +225,10 @@ final class AttemptDriver {
                 told.append(.sample(sample, at: next.time))
             }
             let effects = machine.apply(next.input, sequence: next.sequence, at: next.time)
+            if let progress = machine.source.storageProgress, progress != lastProgress {
+                lastProgress = progress
+                told.append(.disks(progress, at: next.time))
+            }
             if !changes.isEmpty { noteChange(next.input) }
             // What QEMU or the journal's promise waits for, in its order; then what is only told.
             for effect in effects where effect.isAct { carryOut(effect) }
@@ -470,6 +479,7 @@ final class AttemptDriver {
         source.close()
         destination.close()
         streamSockets.close()
+        diskSocket?.close()
         for socket in temporarySockets { unlink(socket) }
         for change in changes { answerChange(to: change.settings, "the attempt is over") }
     }

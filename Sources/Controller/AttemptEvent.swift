@@ -13,6 +13,8 @@ public enum AttemptEvent: Sendable {
     case phase(PhaseMove, at: Instant)
     /// QEMU gave numbers about the migration.
     case sample(MigrationSample, at: Instant)
+    /// How far the copies of the disks are, all together.
+    case disks(StorageProgress, at: Instant)
     /// Where the destination listens.
     case listening(uri: String, at: Instant)
     /// The convergence policy decided something.

@@ -11,6 +11,7 @@ extension AttemptEvent {
         case .status: "status"
         case .phase: "phase"
         case .sample: "progress"
+        case .disks: "disks"
         case .listening: "listening"
         case .policy: "policy"
         case .statistics: "statistics"
@@ -39,6 +40,13 @@ extension AttemptEvent {
             object["side"] = .string(move.side.rawValue)
             return Self.stamped(time, object)
         case .sample(let sample, let time): return Self.stamped(time, sample.json)
+        case .disks(let progress, let time):
+            return Self.stamped(
+                time,
+                [
+                    "disks": .integer(Int64(progress.disks)), "ready": .integer(Int64(progress.ready)),
+                    "copiedBytes": .integer(progress.copiedBytes), "totalBytes": .integer(progress.totalBytes),
+                ])
         case .listening(let uri, let time): return Self.stamped(time, ["uri": .string(uri)])
         case .policy(let decision, let outcome, let time):
             return Self.stamped(time, decision.json(outcome).object ?? [:])

@@ -30,6 +30,8 @@ public struct MigrationConfiguration: Sendable {
     public var destinationLog: String?
     /// A socket file that was made for this attempt's stream and is removed with it.
     public var temporarySocket: String?
+    /// The same for its disks.
+    public var temporaryDiskSocket: String?
     /// Where the attempt can be steered from outside while it runs, a Unix socket; `nil` for nowhere.
     public var controlPath: String?
     /// The program to be run at the moments of `HookPoint`; goes with `MigrateOptions.hasHook`.
@@ -116,11 +118,14 @@ public final class EmbeddedMigration: Sendable {
             throw MigrationError(.sameQEMU, "source and destination are the same monitor (\(configuration.source))")
         }
         return try await eventLoop.submit {
+            var configuration = configuration
+            let diskSocket = try DiskSocket.make(for: &configuration.options)
             if let control = configuration.controlPath { SmallFile.makeParent(of: control) }
             let journal = try makeJournal(configuration)
             let promise = eventLoop.makePromise(of: AttemptResult.self)
             let driver = AttemptDriver(
-                configuration: configuration, journal: journal, eventLoop: eventLoop, promise: promise, tell: watch)
+                configuration: configuration, journal: journal, diskSocket: diskSocket, eventLoop: eventLoop,
+                promise: promise, tell: watch)
             driver.start()
             return EmbeddedMigration(
                 driver: NIOLoopBound(driver, eventLoop: eventLoop), eventLoop: eventLoop, future: promise.futureResult,

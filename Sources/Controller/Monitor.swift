@@ -64,10 +64,19 @@ final class Monitor: QMPObserver {
     func send(_ command: Command, outOfBand: Bool) {
         let isOutOfBand = outOfBand && (connection?.hasOutOfBand ?? false)
         var descriptors: [CInt] = []
-        if case .getFD = command { descriptors = [driver.streamSockets.end(of: side)] }
+        let diskSocket = command == .getFD(name: driver.diskSocket?.name ?? "") ? driver.diskSocket : nil
+        if let diskSocket {
+            descriptors = [diskSocket.end]
+        } else if case .getFD = command {
+            descriptors = [driver.streamSockets.end(of: side)]
+        }
         submit(command.request(outOfBand: isOutOfBand), command: command, descriptors: descriptors) {
             [side, unowned driver] result, sequence, time in
-            if case .getFD = command { driver.streamSockets.passed(side) }
+            if let diskSocket {
+                diskSocket.close()
+            } else if case .getFD = command {
+                driver.streamSockets.passed(side)
+            }
             switch result {
             case .success(let view):
                 if command == .queryMigrate, side == .source { driver.statistics.note(view) }

@@ -41,6 +41,9 @@ public struct GuestImage: Hashable, Sendable {
     /// How it does.
     public var lastAct = LastAct.powerOff
 
+    /// The first IDE disk has each heartbeat's number all over the sector of that number, modulo this; 0 without.
+    public var diskSectors: Int
+
     /// The least RAM of a virtual machine for this guest.
     public var minimumMemoryMiB: Int { 4 + max(dirtyMemoryMiB, filledMemoryMiB) }
 
@@ -50,6 +53,7 @@ public struct GuestImage: Hashable, Sendable {
     ///   - dirtyMiBPerSecond: 0 for a guest that only sleeps, ``unlimitedRate`` for one that never does. A guest that cannot keep up
     ///     works as fast as it can.
     ///   - lastHeartbeat: power off after this heartbeat, or do what `lastAct` says.
+    ///   - diskSectors: write each heartbeat's number to as many sectors of the first IDE disk, in turn; 0: to none.
     public static func build(
         in directory: String,
         dirtyMiBPerSecond: Int = 20,
@@ -58,6 +62,7 @@ public struct GuestImage: Hashable, Sendable {
         filledMemoryMiB: Int = 32,
         lastHeartbeat: Int? = nil,
         lastAct: LastAct = .powerOff,
+        diskSectors: Int = 0,
         name: String = "guest"
     ) throws(LabError) -> GuestImage {
         let unlimited = dirtyMiBPerSecond == unlimitedRate
@@ -65,6 +70,10 @@ public struct GuestImage: Hashable, Sendable {
         try check("dirtyMemoryMiB", dirtyMemoryMiB, 0...2048)
         try check("filledMemoryMiB", filledMemoryMiB, 0...2048)
         try check("heartbeatMilliseconds", heartbeatMilliseconds, 1...60_000)
+        try check("diskSectors", diskSectors, 0...1 << 24)
+        if diskSectors > 0, lastHeartbeat != nil {
+            throw LabError(.parameter, "a boot sector has no room for both diskSectors and lastHeartbeat")
+        }
         if let lastHeartbeat { try check("lastHeartbeat", lastHeartbeat, 1...1_000_000_000) }
 
         // About 100 timer periods a second, and a whole number of them between two heartbeats.
@@ -82,6 +91,7 @@ public struct GuestImage: Hashable, Sendable {
             ("FILL_PAGES", filledMemoryMiB * pagesPerMiB),
             ("LAST_BEAT", lastHeartbeat ?? 0), ("LAST_PORT", lastAct.register.port),
             ("LAST_VALUE", lastAct.register.value),
+            ("DISK_SECTORS", diskSectors),
         ]
 
         let source = "\(directory)/\(name).s"
@@ -109,7 +119,8 @@ public struct GuestImage: Hashable, Sendable {
             dirtyMemoryMiB: dirtyMemoryMiB,
             filledMemoryMiB: filledMemoryMiB,
             lastHeartbeat: lastHeartbeat,
-            lastAct: lastAct
+            lastAct: lastAct,
+            diskSectors: diskSectors
         )
     }
 

@@ -122,6 +122,8 @@ public enum Command: Hashable, Sendable {
     case stop
     /// `quit`
     case quit
+    /// A command about disks that are copied along.
+    case storage(StorageCommand)
     /// A command without a meaning of its own here, by name.
     case other(String)
 
@@ -141,9 +143,12 @@ public enum Command: Hashable, Sendable {
         case .cont: .run
         case .stop: .hold
         case .quit: .kill
-        case .queryStatus, .queryMigrate, .queryCapabilities, .queryParameters, .queryYank, .other: nil
+        case .queryStatus, .queryMigrate, .queryCapabilities, .queryParameters, .queryYank, .storage, .other: nil
         }
     }
+
+    /// Whether it is about disks that are copied along.
+    public var isAboutDisks: Bool { if case .storage = self { true } else { false } }
 
     /// QEMU's name of the command.
     public var name: String {
@@ -170,6 +175,7 @@ public enum Command: Hashable, Sendable {
         case .cont: "cont"
         case .stop: "stop"
         case .quit: "quit"
+        case .storage(let command): command.name
         case .other(let name): name
         }
     }
@@ -181,6 +187,7 @@ public enum Command: Hashable, Sendable {
         case .migrateContinue(let state): state
         case .getFD(let name), .closeFD(let name), .objectDel(let name): name
         case .objectAdd(let object, _): object.id
+        case .storage(let command): command.argument
         case .setCapabilities(let settings):
             settings.map { $0.isOn ? $0.name : "no \($0.name)" }.joined(separator: ", ")
         case .setParameters(let settings): settings.map { "\($0.name)=\($0.value)" }.joined(separator: ", ")
@@ -242,6 +249,8 @@ public enum Reply: Hashable, Sendable {
     case parameters([Setting])
     /// `query-yank`: whether the migration instance is registered, that is, whether resources of a migration exist.
     case yankInstances(migration: Bool)
+    /// `query-jobs`
+    case jobs([JobInformation])
     /// QEMU said no. The class and the text are for people; nothing branches on the text.
     case refused(errorClass: String, description: String)
     /// QEMU answered with something that is not what this command returns.

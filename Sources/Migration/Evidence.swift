@@ -207,7 +207,7 @@ public struct Evidence: Hashable, Sendable {
             events.note(EventKind(guestFault: name), from: .event, payload: name, sequence: sequence, at: time)
         case .unplugPrimary(let device):
             events.note(.unplugPrimary, from: .event, payload: device, sequence: sequence, at: time)
-        case .other:
+        case .blockJob, .other:
             break
         }
     }
@@ -222,7 +222,7 @@ public struct Evidence: Hashable, Sendable {
             if !migration, events.has(.failed) || events.has(.cancelled) || events.has(.completed) {
                 events.note(.yankGone, from: .query, sequence: sequence, at: time)
             }
-        case .done, .capabilities, .parameters, .refused, .unreadable:
+        case .done, .capabilities, .parameters, .jobs, .refused, .unreadable:
             break
         }
     }

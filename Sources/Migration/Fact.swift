@@ -16,6 +16,8 @@ public enum QEMUEvent: Hashable, Sendable {
     case guestFault(String)
     /// `UNPLUG_PRIMARY`: the guest shall release this failover device before it can be migrated.
     case unplugPrimary(String)
+    /// `BLOCK_JOB_READY`, `BLOCK_JOB_COMPLETED`, `BLOCK_JOB_CANCELLED`, `BLOCK_JOB_ERROR`
+    case blockJob(BlockJobEvent)
     /// Any other event, by name.
     case other(String)
 }

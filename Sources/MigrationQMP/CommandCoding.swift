@@ -37,6 +37,7 @@ extension Command {
         case .cont: QMPRequest(Cont())
         case .stop: QMPRequest(Stop())
         case .quit: QMPRequest(Quit())
+        case .storage(let command): command.request(outOfBand: outOfBand)
         case .other(let name): QMPRequest(name: name, kind: .query)
         }
     }
@@ -75,12 +76,11 @@ extension Command {
         case "migrate-pause": self = .migratePause
         case "migrate-recover": self = .migrateRecover(uri: arguments?["uri"]?.string ?? "")
         case "yank":
-            let isMigration = (arguments?["instances"]?.array ?? []).contains { $0["type"]?.string == "migration" }
-            self = isMigration ? .yank : .other(name)
+            self = Command(yank: arguments) ?? .other(name)
         case "cont": self = .cont
         case "stop": self = .stop
         case "quit": self = .quit
-        default: self = .other(name)
+        default: self = StorageCommand(name: name, arguments: arguments).map { .storage($0) } ?? .other(name)
         }
     }
 

@@ -101,6 +101,7 @@ extension DomainDescription {
                 var entry: JSONObject = ["name": .string(node.name), "driver": .string(node.driver)]
                 if let bytes = node.bytes { entry["bytes"] = .integer(bytes) }
                 entry["read-only"] = .bool(node.isReadOnly)
+                if let name = node.node { entry["node"] = .string(name) }
                 return .object(entry)
             })
         object["memory-backends"] = .array(
@@ -139,7 +140,7 @@ extension DomainDescription {
                 BlockNode(
                     name: try node.string("name"), driver: try node.string("driver"),
                     bytes: node.object["bytes"]?.int64,
-                    isReadOnly: node.object["read-only"]?.bool ?? false))
+                    isReadOnly: node.object["read-only"]?.bool ?? false, node: node.object["node"]?.string))
         }
         for (index, value) in try reader.array("memory-backends").enumerated() {
             let backend = try DocumentReader(value, path: "\(path).memory-backends[\(index)]")

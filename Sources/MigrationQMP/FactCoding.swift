@@ -8,7 +8,10 @@ extension QEMUEvent {
         let data = message["data"]
         self.init(
             name: name, status: data?["status"]?.string, pass: data?["pass"]?.int64,
-            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string, device: data?["device-id"]?.string)
+            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string, device: data?["device-id"]?.string,
+            blockJob: BlockJobEvent(
+                name: name, device: data?["device"]?.string, error: data?["error"]?.string,
+                operation: data?["operation"]?.string))
     }
 
     /// The event that a message of QEMU is, out of a recording.
@@ -16,13 +19,16 @@ extension QEMUEvent {
         let data = message["data"]
         self.init(
             name: name, status: data?["status"]?.string, pass: data?["pass"]?.int64,
-            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string, device: data?["device-id"]?.string)
+            byGuest: data?["guest"]?.bool, reason: data?["reason"]?.string, device: data?["device-id"]?.string,
+            blockJob: BlockJobEvent(
+                name: name, device: data?["device"]?.string, error: data?["error"]?.string,
+                operation: data?["operation"]?.string))
     }
 
     private init(
         name: String, status: @autoclosure () -> String?, pass: @autoclosure () -> Int64?,
         byGuest: @autoclosure () -> Bool?, reason: @autoclosure () -> String?,
-        device: @autoclosure () -> String?
+        device: @autoclosure () -> String?, blockJob: @autoclosure () -> BlockJobEvent?
     ) {
         switch name {
         case "MIGRATION": self = .migration(StatusWord(rawValue: status() ?? "none"))
@@ -33,6 +39,7 @@ extension QEMUEvent {
         case "RESET": self = .reset
         case "UNPLUG_PRIMARY": self = .unplugPrimary(device() ?? "")
         case "GUEST_PANICKED", "BLOCK_IO_ERROR", "WATCHDOG", "MEMORY_FAILURE": self = .guestFault(name)
+        case _ where name.hasPrefix("BLOCK_JOB_"): self = blockJob().map { .blockJob($0) } ?? .other(name)
         default: self = .other(name)
         }
     }
@@ -83,6 +90,14 @@ extension Reply {
                 if instance["type"]?.equals("migration") ?? false { isMigration = true }
             }
             self = .yankInstances(migration: isMigration)
+        case .storage(.queryJobs):
+            guard view.kind == .array else {
+                self = .unreadable("query-jobs returned no list")
+                return
+            }
+            var jobs: [JobInformation] = []
+            view.forEachElement { job in if let job = JobInformation(job) { jobs.append(job) } }
+            self = .jobs(jobs)
         default: self = .done
         }
     }
@@ -90,7 +105,7 @@ extension Reply {
     /// The reply that the value of `return` is to a command, out of a recording.
     public init(to command: Command, value: JSONValue) {
         switch command {
-        case .queryStatus, .queryMigrate, .queryCapabilities, .queryParameters, .queryYank:
+        case .queryStatus, .queryMigrate, .queryCapabilities, .queryParameters, .queryYank, .storage(.queryJobs):
             do throws(JSONError) {
                 self = try JSONDocument(parsing: value.serialized()).withRoot { Reply(to: command, value: $0) }
             } catch {

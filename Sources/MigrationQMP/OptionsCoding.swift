@@ -36,6 +36,7 @@ extension MigrateOptions {
             object["postcopy"] = .object(wish)
         }
         if let tls { object["tls"] = tls.json }
+        if let storage { object["storage"] = storage.json }
         if isHeld { object["hold"] = true }
         if hasHook { object["hook"] = true }
         object["postcopy-resume"] = .bool(isPostcopyResume)
@@ -88,6 +89,7 @@ extension MigrateOptions {
                 bytesPerSecond: wish["bytes-per-second"]?.int64)
         }
         if let wish = reader.object["tls"] { tls = try TLSWish(json: wish) }
+        if let wish = reader.object["storage"] { storage = try StorageWish(json: wish, path: "options.storage") }
         isHeld = reader.object["hold"]?.bool ?? isHeld
         hasHook = reader.object["hook"]?.bool ?? hasHook
         isPostcopyResume = reader.object["postcopy-resume"]?.bool ?? isPostcopyResume

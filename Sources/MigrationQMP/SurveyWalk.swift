@@ -247,14 +247,15 @@ public struct SurveyWalk: Sendable {
             guard let inserted = entry["inserted"] else { return }
             var name = entry["qdev"]?.string ?? entry["device"]?.string ?? ""
             if name.hasSuffix("/virtio-backend") { name = String(name.dropLast(15)) }
-            if let node = inserted["node-name"]?.string {
+            let node = inserted["node-name"]?.string
+            if let node {
                 attachedNodes.insert(node)
                 if !node.hasPrefix("#") { name = "\(node) (\(name))" }
             }
             description.blockNodes.append(
                 .init(
                     name: name, driver: inserted["drv"]?.string ?? "", bytes: inserted["image"]?["virtual-size"]?.int64,
-                    isReadOnly: inserted["ro"]?.bool ?? false))
+                    isReadOnly: inserted["ro"]?.bool ?? false, node: node))
         }
     }
 

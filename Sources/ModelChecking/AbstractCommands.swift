@@ -40,7 +40,7 @@ extension AbstractPair {
         case .yank:
             guard self[side].hasResources else { return refused("no such instance") }
             isCut = isCut || isConnected || side == .source
-        case .quit, .setParameters, .other: break
+        case .quit, .setParameters, .storage, .other: break
         default: return side == .source ? carryOutOnSource(command, &sayings) : carryOutOnDestination(command, &sayings)
         }
         return .done

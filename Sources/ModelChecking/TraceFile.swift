@@ -163,6 +163,7 @@ struct TraceFile {
             "\"event\":\"SHUTDOWN\",\"data\":{\"guest\":\(byGuest),\"reason\":\(quote(reason))}"
         case .reset: "\"event\":\"RESET\""
         case .unplugPrimary(let path): "\"event\":\"UNPLUG_PRIMARY\",\"data\":{\"path\":\(quote(path))}"
+        case .blockJob(let event): "\"event\":\(quote(event.name)),\"data\":{\"device\":\(quote(event.job))}"
         case .guestFault(let name), .other(let name): "\"event\":\(quote(name))"
         }
     }
@@ -177,6 +178,9 @@ struct TraceFile {
         case .capabilities(let settings): "\"return\":[\(settings.map(capability).joined(separator: ","))]"
         case .parameters: "\"return\":{}"
         case .yankInstances(let migration): "\"return\":[\(migration ? "{\"type\":\"migration\"}" : "")]"
+        case .jobs(let jobs):
+            "\"return\":["
+                + jobs.map { "{\"id\":\(quote($0.id)),\"status\":\(quote($0.status))}" }.joined(separator: ",") + "]"
         case .refused(let errorClass, let text):
             "\"error\":{\"class\":\(quote(errorClass)),\"desc\":\(quote(text))}"
         case .unreadable(let text): "\"return\":\(quote(text))"

@@ -122,6 +122,8 @@ public struct AttemptMachine: Hashable, Sendable {
                 perform(action, &work)
             }
             if coordinator.isDone { break }
+            if source.areDisksCopied { work.add(destination.closeExports()) }
+            if source.isHeldUpByDisks { work.add(coordinator.refuseDestination()) }
             let (out, into) = (source.evidence.report, destination.evidence.report)
             publish(out, into, &work)
             coordinator.wasPausedOnTheWay = source.wasPausedOnTheWay
@@ -219,8 +221,8 @@ public struct AttemptMachine: Hashable, Sendable {
             let arrived = into.events[word]?.firstTime
         else { return nil }
         var gap = run.microseconds - max(left, arrived).microseconds
-        // What a hook or a person takes is theirs.
-        if !options.isHeld, !options.hasHook, let held = out.events[.preSwitchover]?.firstTime,
+        // What a hook or a person takes is theirs, and what the end of the disks' copies takes is QEMU's.
+        if !options.isHeld, !options.hasHook, options.storage == nil, let held = out.events[.preSwitchover]?.firstTime,
             let went = out.triggers[.continueSwitchover]?.firstTime
         {
             gap += went.microseconds - held.microseconds

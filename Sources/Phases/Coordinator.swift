@@ -427,6 +427,9 @@ public struct Coordinator: Hashable, Sendable {
         return [.call(.abandon, Cookie(attempt: options.attempt))]
     }
 
+    /// Perform is going to fail: the destination, which is ended then, is ended at once.
+    mutating func refuseDestination() -> [CoordinatorAction] { state == .performing ? abandon() : [] }
+
     /// Decides, once both sides have had their say.
     mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }

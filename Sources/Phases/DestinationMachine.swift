@@ -42,6 +42,10 @@ public struct DestinationMachine: Hashable, Sendable {
     let options: MigrateOptions
     var hasListened = false
     var isRunRecorded = false
+    /// What the source writes its disks to, where that is wished.
+    var exports = Exports.none
+    /// The disks that are filled.
+    var disks: [StorageDisk] = []
     /// A recovery was prepared, and QEMU shows nothing of it yet.
     var isReconnecting = false
     /// How long the guest's processors waited for pages in post-copy, once QEMU has said so.
@@ -133,12 +137,18 @@ public struct DestinationMachine: Hashable, Sendable {
                     + "start it afresh with `-S -incoming defer`")
         }
         if let source = cookie.description {
-            let differences = source.differences(from: survey.description)
+            let differences = source.differences(
+                from: survey.description, copying: Set(cookie.storage.map(\.target)))
             if !differences.isEmpty {
                 return failPrepare(
                     "the destination is not made like the source:\n"
                         + differences.map { "  - \($0)" }.joined(separator: "\n"))
             }
+        }
+        let disks: [StorageDisk]
+        switch disksToFill(cookie.storage) {
+        case .success(let found): disks = found
+        case .failure(let error): return failPrepare(error.description)
         }
         var wanted = ["events"]
         if options.isPostcopyPossible {
@@ -156,6 +166,7 @@ public struct DestinationMachine: Hashable, Sendable {
             [.stop, core.configureCapabilities(wanted)].compactMap(\.self) + core.makingObjects(options)
             + [core.configureParameters(parameters)].compactMap(\.self)
             + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
+            + serving(disks)
         commands.forEach { core.note(underWay: $0) }
         state = .configuring(cookie, replies: commands.count)
         return [
@@ -182,7 +193,7 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// The commands that put back what Prepare changed, where somebody is there to hear them.
     mutating func undoing() -> [Command] {
-        evidence.monitor == .connected && evidence.processEnd == nil ? core.restoring() : []
+        evidence.monitor == .connected && evidence.processEnd == nil ? closingExports() + core.restoring() : []
     }
 
     private mutating func undone(_ step: Step, _ result: StepResult) -> [Effect] {
@@ -268,6 +279,7 @@ public struct DestinationMachine: Hashable, Sendable {
     /// Something was observed.
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
+        noteExports(fact)
         let heard = core.heard(fact) ? [Effect.disarm(.destinationMonitor)] : []
         switch fact {
         case .reply(let command, let reply):
@@ -301,12 +313,16 @@ public struct DestinationMachine: Hashable, Sendable {
             return gathered()
         case .configuring(let cookie, let replies):
             let isReadBack = options.readsBack && SideCore.readBack.contains(command)
-            guard isReadBack || command.trigger == .configure || command == .stop else { return [] }
+            guard isReadBack || command.trigger == .configure || command == .stop || command.isAboutDisks else {
+                return []
+            }
             if isReadBack, let difference = core.difference(in: reply) { return failPrepare(difference, kind: .failed) }
             if let text = reply.problem { return failPrepare("\(command.name) on the destination: \(text)") }
-            guard replies <= 1 else {
-                state = .configuring(cookie, replies: replies - 1)
-                return []
+            var more: [Command] = []
+            if case .storage(.startServer) = command { more = exporting() }
+            guard replies + more.count <= 1 else {
+                state = .configuring(cookie, replies: replies - 1 + more.count)
+                return more.map { core.send($0) }
             }
             state = .listening(cookie)
             let exitOnError: Bool? = (core.survey?.features.hasExitOnError ?? false) ? false : nil
@@ -333,9 +349,12 @@ public struct DestinationMachine: Hashable, Sendable {
 
     /// What was not answered may have been done all the same; nothing waits for it any longer.
     mutating func unanswered(_ command: Command) -> [Effect] {
+        if case .storage(.startServer) = command { exports = .open }
         switch state {
         case .preparing where SideCore.firstQueries.contains(command),
-            .configuring where command.trigger == .configure || command == .stop || SideCore.readBack.contains(command),
+            .configuring
+        where command.trigger == .configure || command == .stop || command.isAboutDisks
+            || SideCore.readBack.contains(command),
             .listening where command.trigger == .listen || command == .queryMigrate:
             return failPrepare("the destination did not answer \(command.name)", kind: .failed)
         case .running where command == .queryStatus:
@@ -410,7 +429,8 @@ public struct DestinationMachine: Hashable, Sendable {
         isReconnecting = false
         state = .running(cookie)
         let isWanted = (cookie.isRunIntended ?? true) && !evidence.events.has(.ran)
-        return [.persist(.run(attempt: options.attempt))] + (isWanted ? [core.send(.cont)] : []) + [
+        // One command after the other: QEMU has taken the exports away before it hears of the guest.
+        return [.persist(.run(attempt: options.attempt))] + closeExports() + (isWanted ? [core.send(.cont)] : []) + [
             core.send(.queryStatus), .disarm(.arrival), .arm(.run, milliseconds: options.deadlines[.run]),
         ]
     }
@@ -487,7 +507,7 @@ public struct DestinationMachine: Hashable, Sendable {
             // A command written just before a connection breaks may never have been read. The commit stands, so it may
             // be said again.
             let again: [Effect] = cookie.isRunIntended ?? true ? [core.send(.cont)] : []
-            return [.disarm(.destinationMonitor)] + again + [core.send(.queryStatus)]
+            return [.disarm(.destinationMonitor)] + closeExports() + again + [core.send(.queryStatus)]
         case .releasing: return [.disarm(.destinationMonitor), core.send(.queryYank)]
         case .restoring(let cookie, _): return [.disarm(.destinationMonitor)] + answerFinish(cookie)
         case .abandoning: return [.disarm(.destinationMonitor), core.send(.quit)]

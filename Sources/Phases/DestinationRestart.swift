@@ -7,6 +7,7 @@ extension DestinationMachine {
     mutating func takeOver(_ ledger: Ledger, sequence: Int, at time: Instant) {
         if ledger.phase != .none { core.job = JobMachine(side: .destination, restoring: ledger.phase) }
         core.wasInPostcopy = ledger.phase >= .postcopyFailed
+        if options.storage != nil, ledger.calls[.prepare] != nil { exports = .open }
         guard ledger.intents.contains(.listen) else { return }
         hasListened = true
         recoveries = ledger.recoveries
@@ -53,7 +54,9 @@ extension DestinationMachine {
             state = .running(finish)
             let isIntended = finish.isRunIntended ?? true
             let again: [Effect] = isIntended && evidence.isRunning != true ? [core.send(.cont)] : []
-            return again + [core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run])]
+            return closeExports() + again + [
+                core.send(.queryStatus), .arm(.run, milliseconds: options.deadlines[.run]),
+            ]
         case .unattended, .complete, .awaitRecovery:
             // Between the steps of a recovery nothing goes on: it is as it was before, or QEMU ends it by itself.
             state = .interrupted(finish)

@@ -32,13 +32,17 @@ public struct DomainDescription: Hashable, Sendable {
         public var bytes: Int64?
         /// Whether writing is refused.
         public var isReadOnly: Bool
+        /// For a medium behind a device: what the block layer calls its node, names that QEMU made up included. They
+        /// are not compared.
+        public var node: String?
 
         /// A block node.
-        public init(name: String, driver: String, bytes: Int64?, isReadOnly: Bool) {
+        public init(name: String, driver: String, bytes: Int64?, isReadOnly: Bool, node: String? = nil) {
             self.name = name
             self.driver = driver
             self.bytes = bytes
             self.isReadOnly = isReadOnly
+            self.node = node
         }
     }
 
@@ -126,7 +130,14 @@ extension DomainDescription {
     /// The differences that would break the load of this description's guest in `destination`, named; empty if it fits.
     ///
     /// Names that QEMU made up itself, file names and run states may differ: the migration stream does not carry them.
-    public func differences(from destination: DomainDescription) -> [DescriptionDifference] {
+    ///
+    /// - Parameters:
+    ///   - destination: What it is compared with.
+    ///   - copied: Names of disks that are copied along. They may be in another format, and what lies below the disks
+    ///     is each host's own.
+    public func differences(
+        from destination: DomainDescription, copying copied: Set<String> = []
+    ) -> [DescriptionDifference] {
         var found: [DescriptionDifference] = []
         func compare(_ subject: String, _ ours: String?, _ theirs: String?) {
             if ours != theirs {
@@ -145,7 +156,7 @@ extension DomainDescription {
         compare("CPUs", cpus.joined(separator: "; "), destination.cpus.joined(separator: "; "))
         if let uuid, let theirs = destination.uuid { compare("UUID", uuid, theirs) }
         found += deviceDifferences(from: destination)
-        found += blockDifferences(from: destination)
+        found += blockDifferences(from: destination, copying: copied)
         let theirBackends = Dictionary(destination.memoryBackends.map { ($0.id, $0.bytes) }) { first, _ in first }
         for backend in memoryBackends where !backend.id.isEmpty {
             compare("memory backend \(backend.id)", Self.size(backend.bytes), theirBackends[backend.id].map(Self.size))
@@ -207,13 +218,20 @@ extension DomainDescription {
         }
     }
 
-    private func blockDifferences(from destination: DomainDescription) -> [DescriptionDifference] {
+    private func blockDifferences(
+        from destination: DomainDescription, copying copied: Set<String>
+    ) -> [DescriptionDifference] {
         let theirs = Dictionary(destination.blockNodes.map { ($0.name, $0) }) { first, _ in first }
         return blockNodes.compactMap { node in
+            // A file grows with what is in it.
+            if !copied.isEmpty, node.isLoose { return nil }
             guard let other = theirs[node.name] else {
                 return DescriptionDifference(subject: "block node \(node.name)", source: node.summary, destination: nil)
             }
-            guard node != other else { return nil }
+            var counterpart = other
+            counterpart.node = node.node
+            if copied.contains(node.name) { counterpart.driver = node.driver }
+            guard node != counterpart else { return nil }
             return DescriptionDifference(
                 subject: "block node \(node.name)", source: node.summary, destination: other.summary)
         }
@@ -240,6 +258,11 @@ extension DomainDescription.Device {
 }
 
 extension DomainDescription.BlockNode {
+    /// The driver that stands for a named node which is no device's medium.
+    static let looseDriver = "node"
+
+    var isLoose: Bool { driver == Self.looseDriver }
+
     var summary: String {
         driver + (bytes.map { ", \(DomainDescription.size($0))" } ?? "") + (isReadOnly ? ", read-only" : "")
     }

@@ -85,6 +85,8 @@ public struct MigrateOptions: Hashable, Sendable {
     public var hasChangeProtection = true
     /// Nothing runs and no memory moves: only the definition of the guest changes its place.
     public var isOffline = false
+    /// Whether and how disks are copied along; `nil` for disks that both hosts see.
+    public var storage: StorageWish?
     /// Whether a guest that QEMU holds before the switchover waits for somebody's word.
     public var isHeld = false
     /// Whether there is a program to be run at each `HookPoint`; the driver knows which.

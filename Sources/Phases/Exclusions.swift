@@ -262,7 +262,14 @@ extension MigrationWish {
         if options.isPostcopyResume { flags.insert(.postcopyResume) }
         if options.mode.isHeldThroughout { flags.insert(.peerToPeer) }
         if options.mode == .tunnelled { flags.insert(.tunnelled) }
+        switch options.storage?.sync {
+        case .full: flags.insert(.nonSharedDisk)
+        case .top: flags.insert(.nonSharedIncremental)
+        case nil: break
+        }
+        if options.storage?.copyMode == .writeBlocking { flags.insert(.synchronousWrites) }
         self.init(flags: flags)
+        if case .unix = options.storage?.server { diskTransport = .unix }
         transport = options.isOffline ? .tcp : Transport(uri: options.uri)
         note(capabilities: options.capabilities, parameters: options.parameters)
         if let tls = options.tls {

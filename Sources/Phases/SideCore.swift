@@ -56,7 +56,7 @@ struct SideCore: Hashable, Sendable {
         case .migration(let sample): firstSample = firstSample ?? sample
         case .capabilities(let settings): originalCapabilities = originalCapabilities ?? settings
         case .parameters(let settings): originalParameters = originalParameters ?? settings
-        case .done, .yankInstances, .refused, .unreadable: break
+        case .done, .yankInstances, .jobs, .refused, .unreadable: break
         }
     }
 

@@ -28,7 +28,7 @@ struct CatchingUp: Hashable, Sendable {
         case .capabilities(let settings): capabilities = settings
         case .parameters(let settings): parameters = settings
         // A QEMU that refuses to list its settings leaves nothing to compare with; nothing is put back then.
-        case .done, .yankInstances, .refused, .unreadable: break
+        case .done, .yankInstances, .jobs, .refused, .unreadable: break
         }
     }
 }

@@ -48,6 +48,7 @@ extension SourceMachine {
         case (.cleanupPoll, .ending(.releasing)): return [core.send(.queryYank)]
         case (.grace, .cleaning(let cleaning)): return cleaning.hasState ? [] : [core.send(.queryStatus)]
         case (.cleanup, .cleaning(let cleaning)): return finishCleaning(cleaning.error)
+        case (.storage, .migrating): return abort("the disks were not copied to their end in time")
         case (.quit, .ending(.keeping)), (.quit, .ending(.releasing)): return finish(endingStep, .failed(notRestored))
         case (.quit, .ending(.statistics)) where options.keepsSource:
             return finish(endingStep, .failed(notRestored))
@@ -64,7 +65,8 @@ extension SourceMachine {
         case (.resume, .resuming):
             if evidence.isRunning == true { return finish(.confirm, .done(confirmed)) }
             return finish(.confirm, .failed(StepError(.unproven, "the source did not continue in time")))
-        case (.sourceMonitor, .migrating), (.sourceMonitor, .configuring), (.sourceMonitor, .cleaning):
+        case (.sourceMonitor, .migrating), (.sourceMonitor, .configuring), (.sourceMonitor, .copyingDisks),
+            (.sourceMonitor, .cleaning):
             return endPerform(
                 StepError(.unproven, "the source's monitor is lost and its QEMU was not seen to end"))
         // Ending a QEMU has waits of its own, which do without the monitor.

@@ -9,7 +9,7 @@ extension SourceMachine {
         return [
             .disarm(.start), .disarm(.hold), .disarm(.switchover), .disarm(.cancel), .disarm(.yank),
             .disarm(.handOver), .arm(.cleanup, milliseconds: options.deadlines[.cleanup]),
-        ] + startCleaning()
+        ] + giveDisksUp() + startCleaning()
     }
 
     mutating func startCleaning() -> [Effect] {
@@ -58,6 +58,10 @@ extension SourceMachine {
             state = .cleaning(cleaning)
             return [.arm(.grace, milliseconds: options.deadlines[.grace])]
         }
+        guard areDisksClear else {
+            state = .cleaning(cleaning)
+            return []
+        }
         let commands = core.restoring()
         cleaning.restoring = commands.count
         state = .cleaning(cleaning)
@@ -78,12 +82,15 @@ extension SourceMachine {
     }
 
     mutating func finishCleaning(_ error: StepError) -> [Effect] {
-        [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)] + finish(.perform, .failed(error))
+        [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)]
+            + finish(.perform, .failed(tellingLeftovers(error)))
     }
 
     mutating func endPerform(_ error: StepError) -> [Effect] {
         [.disarm(.start), .disarm(.hold), .disarm(.cancel), .disarm(.yank), .disarm(.switchover)] + [.disarm(.handOver)]
-            + [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)] + finish(.perform, .failed(error))
+            + [.disarm(.cleanup), .disarm(.cleanupPoll), .disarm(.grace)]
+            + (mirrors == nil ? [] : [.disarm(.storage)])
+            + finish(.perform, .failed(evidence.processEnd == nil ? tellingLeftovers(error) : error))
     }
 
     var notRestored: StepError {
@@ -128,7 +135,7 @@ extension SourceMachine {
             return [core.send(.quit)]
         case (.keeping(let left), _) where command.trigger == .configure:
             state = .ending(.keeping(left - 1))
-            return left <= 1 ? finish(endingStep, .done(confirmed)) : []
+            return left <= 1 ? finish(endingStep, kept) : []
         default: return []
         }
     }
@@ -145,7 +152,7 @@ extension SourceMachine {
     private mutating func keep() -> [Effect] {
         let commands = core.restoring()
         state = .ending(.keeping(commands.count))
-        return commands.isEmpty ? finish(endingStep, .done(confirmed)) : commands.map { core.send($0) }
+        return commands.isEmpty ? finish(endingStep, kept) : commands.map { core.send($0) }
     }
 
     var confirmed: Cookie {

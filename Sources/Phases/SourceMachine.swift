@@ -13,6 +13,8 @@ public struct SourceMachine: Hashable, Sendable {
         case begun
         /// Capabilities, parameters and `migrate` are being sent; the commands not sent yet.
         case configuring([Command])
+        /// Disks are copied, ahead of memory; the commands not sent yet.
+        case copyingDisks([Command])
         /// QEMU migrates.
         case migrating
         /// An end without the guest having left: tidying up.
@@ -73,6 +75,12 @@ public struct SourceMachine: Hashable, Sendable {
     var isReconnecting = false
     /// Why this side itself gave up, if it did.
     var abortReason: String?
+    /// The copies of disks, where that is wished.
+    var mirrors: StorageMirrors?
+    /// The guest stands still until its disks are copied to their end.
+    var isWaitingForDisks = false
+    /// The record that told of them last.
+    var diskSequence = 0
 
     /// The source of an attempt.
     public init(options: MigrateOptions) {
@@ -173,11 +181,13 @@ public struct SourceMachine: Hashable, Sendable {
             return failBegin("the source's QEMU has no postcopy-ram capability")
         }
         if let lacking = core.lacking(options) { return failBegin(lacking) }
+        if let lacking = findDisks(survey) { return failBegin(lacking) }
         if let wait = leasesToKnow(isRunning: runState == .running) { return wait }
         cookie.lease = core.lease.state
         cookie.description = survey.description
         cookie.name = survey.description.name
         cookie.uuid = survey.description.uuid
+        cookie.storage = offeredDisks
         cookie.capabilities = (core.originalCapabilities ?? []).map(\.name)
         cookie.isRunIntended = runState == .running && !options.isPausedIntended
         core.continueJob()
@@ -234,6 +244,11 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     mutating func next(_ commands: [Command]) -> [Effect] {
+        if case .migrate? = commands.first, let copying = copyDisks(before: commands) { return copying }
+        return send(next: commands)
+    }
+
+    mutating func send(next commands: [Command]) -> [Effect] {
         guard let first = commands.first else {
             state = .migrating
             return []
@@ -302,13 +317,15 @@ public struct SourceMachine: Hashable, Sendable {
     /// Something was observed.
     public mutating func observe(_ fact: Fact, sequence: Int, at time: Instant) -> [Effect] {
         core.evidence.note(fact, sequence: sequence, at: time)
+        if mirrors != nil { diskSequence = sequence }
         noteInterference()
         let heard = (core.heard(fact) ? [Effect.disarm(.sourceMonitor)] : []) + followLeases()
         switch fact {
         case .reply(let command, let reply):
             core.gather(reply)
             core.note(reply, to: command)
-            return heard + replied(command, reply) + progress()
+            return heard + repliedAboutDisks(command, reply) + replied(command, reply) + progress()
+        case .unanswered(.storage(let command)): return unansweredAboutDisks(command)
         case .unanswered(let command):
             return unanswered(command) + silent() + progress()
         case .monitor(let monitor): return monitorChanged(monitor) + progress()
@@ -316,6 +333,8 @@ public struct SourceMachine: Hashable, Sendable {
         case .unkillable(let why):
             guard case .ending(.killing) = state else { return [] }
             return finish(endingStep, .failed(StepError(.unproven, "the source's QEMU was not ended: \(why)")))
+        case .event(.blockJob(let event)):
+            return heard + say(mirrors?.noticed(event) ?? []) + followDisks() + progress()
         case .event(let event): return heard + notice(event) + progress()
         case .greeting: return heard + progress()
         }
@@ -357,7 +376,7 @@ public struct SourceMachine: Hashable, Sendable {
         case .resuming(let resuming): return resumed(command, reply, resuming)
         case .recovering(let recovering): return recovered(command, reply, recovering)
         case .performed where command == .queryStatus: return reply == .status(.running) ? alarm() : []
-        case .idle, .begun, .performed, .unperformed, .interrupted, .done: return []
+        case .idle, .begun, .copyingDisks, .performed, .unperformed, .interrupted, .done: return []
         }
     }
 
@@ -430,12 +449,14 @@ public struct SourceMachine: Hashable, Sendable {
         case .configuring(let rest):
             return clean(
                 StepError(.failed, "the source's monitor was lost before `migrate` (\(rest.count) commands were left)"))
-        case .migrating, .performed, .interrupted: return catchUp()
+        case .copyingDisks: return [.disarm(.sourceMonitor)] + disksReconnected() + followDisks()
+        case .migrating: return catchUp() + disksReconnected() + followDisks()
+        case .performed, .interrupted: return catchUp()
         case .cleaning(var cleaning):
             cleaning.isYankAsked = false
             cleaning.hasState = false
             state = .cleaning(cleaning)
-            return [.disarm(.sourceMonitor)] + startCleaning()
+            return [.disarm(.sourceMonitor)] + disksReconnected() + startCleaning()
         case .resuming:
             state = .resuming(.asking)
             return [.disarm(.sourceMonitor), core.send(.queryStatus)]
@@ -465,7 +486,7 @@ public struct SourceMachine: Hashable, Sendable {
     mutating func processEnded() -> [Effect] {
         switch state {
         case .beginning: return failBegin("the source's QEMU is gone", kind: .gone)
-        case .configuring, .migrating, .cleaning:
+        case .configuring, .copyingDisks, .migrating, .cleaning:
             return endPerform(gone("Perform"))
         case .ending: return finish(endingStep, .done(confirmed))
         case .resuming: return finish(.confirm, .failed(gone("Confirm")))
@@ -489,9 +510,11 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// Time for a look, where events could have been missed.
     public mutating func tick() -> [Effect] {
-        guard isWatching, evidence.monitor == .connected else { return [] }
-        guard core.poll() else { return silent() }
-        var effects = [core.send(.queryMigrate)]
+        guard evidence.monitor == .connected else { return [] }
+        let look = lookAtDisks()
+        guard isWatching else { return look }
+        guard core.poll() else { return look + silent() }
+        var effects = look + [core.send(.queryMigrate)]
         if case .copying = evidence.stage, evidence.events.has(.stopped), !evidence.isHoldOurs {
             // Stopped, and not by the switchover as it seems: somebody may have paused the guest.
             effects.append(core.send(.queryStatus))
@@ -521,11 +544,12 @@ public struct SourceMachine: Hashable, Sendable {
             if stopping.isWanted { return stopping == .expected || stopping == .interrupted ? stop() : [] }
             guard !isContinued else { return [] }
             if let wait = waitAtGate() { return wait }
+            if let wait = waitForDisks() { return wait }
             isContinued = true
             return [
                 core.send(.migrateContinue(state: "pre-switchover")),
                 .arm(.switchover, milliseconds: options.deadlines[.switchover]),
-            ]
+            ] + (mirrors == nil ? [] : [.disarm(.storage)])
         case .ended(let ending):
             if let abortReason, ending == .cancelled, !isCancelRequested {
                 return clean(StepError(.failed, abortReason))
@@ -553,6 +577,7 @@ public struct SourceMachine: Hashable, Sendable {
 
     /// The guest has left: that goes on record before anybody may let it run elsewhere.
     mutating func surrender() -> [Effect] {
+        if let why = disksLeftBehind { return clean(StepError(.failed, why)) }
         if let wait = leasesToFree() { return wait }
         state = .performed
         handOver = .proven

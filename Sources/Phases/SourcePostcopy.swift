@@ -58,7 +58,8 @@ extension SourceMachine {
         return switch (state, evidence.stage) {
         case (_, .postcopy): evidence.allowed(TriggerKind.startPostcopy).refusal
         // It is started as soon as it can be.
-        case (.begun, _), (.configuring, _), (.migrating, .starting), (.migrating, .waiting), (.migrating, .copying):
+        case (.begun, _), (.configuring, _), (.copyingDisks, _), (.migrating, .starting), (.migrating, .waiting),
+            (.migrating, .copying):
             nil
         case (.migrating, _): evidence.allowed(TriggerKind.startPostcopy).refusal
         default: "no memory is being copied"

@@ -77,7 +77,7 @@ extension SourceMachine {
         case .migrating: break
         case .performed, .interrupted:
             guard isWatching else { return "no memory is being copied any more" }
-        case .idle, .beginning, .begun, .configuring: return "the migration is still being started"
+        case .idle, .beginning, .begun, .configuring, .copyingDisks: return "the migration is still being started"
         case .recovering: return "a recovery is being started"
         case .cleaning, .unperformed, .ending, .resuming, .done: return "no memory is being copied any more"
         }

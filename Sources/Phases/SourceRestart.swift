@@ -14,6 +14,11 @@ extension SourceMachine {
         }
         core.wasInPostcopy = ledger.phase >= .postcopyFailed
         isSurrendered = ledger.isSurrendered(options.attempt)
+        if let wish = options.storage, case .done(let cookie)? = ledger.answers[firstStep],
+            ledger.calls[.perform] != nil
+        {
+            mirrors = StorageMirrors(takingOver: cookie.storage, wish, attempt: options.attempt)
+        }
         wasPausedOnTheWay = ledger.wasPausedOnTheWay
         guard ledger.intents.contains(.migrate), let uri = ledger.calls[.perform]?.uri else { return }
         core.evidence.note(
@@ -42,7 +47,7 @@ extension SourceMachine {
         case .adopt, .surrender:
             own("perform")
             state = .migrating
-            return [.disarm(.sourceMonitor)] + waits() + progress()
+            return [.disarm(.sourceMonitor)] + waits() + disksReconnected() + progress()
         case .wait:
             state = .performed
             var effects: [Effect] = []

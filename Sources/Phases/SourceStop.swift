@@ -88,6 +88,7 @@ extension SourceMachine {
 
     mutating func stop() -> [Effect] {
         stopping = max(stopping, .wanted)
+        if let error = stopsCopyingDisks() { return clean(error) }
         guard case .migrating = state, !isBeyondRecall else { return [] }
         switch evidence.stage {
         case .completed, .ended, .gone: return []

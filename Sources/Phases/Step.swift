@@ -116,6 +116,8 @@ public enum Deadline: String, Hashable, Sendable, CaseIterable {
     case grace
     /// Source completed to destination completed.
     case arrival
+    /// Finishing the copies of disks while the guest stands still.
+    case storage
     /// `cont` to running on the destination.
     case run
     /// The next look at a destination that should run.
@@ -168,7 +170,7 @@ extension Deadline {
     /// Whether an attempt that is under way is given up, as an error, when it runs out.
     public var isGivingUp: Bool {
         switch self {
-        case .start, .switchover, .hold, .handOver, .destinationMonitor: true
+        case .start, .switchover, .hold, .handOver, .storage, .destinationMonitor: true
         default: false
         }
     }
@@ -179,7 +181,8 @@ public struct DeadlineTable: Hashable, Sendable {
     /// The waits; a missing one takes ten seconds.
     public var milliseconds: [Deadline: Int] = [
         .begin: 10_000, .prepare: 10_000, .start: 30_000, .switchover: 30_000, .cancel: 3_000, .yank: 5_000,
-        .cleanup: 10_000, .cleanupPoll: 10, .grace: 500, .arrival: 30_000, .run: 10_000, .runPoll: 50, .abandon: 2_000,
+        .cleanup: 10_000, .cleanupPoll: 10, .grace: 500, .storage: 30_000, .arrival: 30_000, .run: 10_000, .runPoll: 50,
+        .abandon: 2_000,
         .abandonKill: 5_000, .resume: 10_000, .resumePoll: 10, .quit: 5_000, .quitKill: 5_000,
         .hold: 300_000, .handOver: 30_000, .halfPaused: 5_000, .recovery: 30_000, .completion: 30_000,
         .sourceMonitor: 10_000,

@@ -338,6 +338,7 @@ extension Observer {
 extension Command {
     /// Whether a command without a meaning for the migration does something, by the habit that queries are named so.
     var changesSomething: Bool {
+        if case .storage(let command) = self { return command != .queryJobs }
         guard case .other(let name) = self else { return false }
         return
             !(name.hasPrefix("query-") || name.hasPrefix("qom-list") || name == "qom-get" || name == "qmp_capabilities"

@@ -81,6 +81,8 @@ struct Story {
             return
         case .status(let status) where status.word == .idle:
             return
+        // What becomes of a block job, its own events tell in one line instead of six.
+        case .event(.other("JOB_STATUS_CHANGE")): return
         case .sent(.migrate, true): zero = zero ?? time
         case .word(let word, _) where word != .setup: zero = zero ?? time
         default: break
@@ -113,6 +115,7 @@ struct Story {
             case .reset: return ("event", "RESET: the guest was reset")
             case .guestFault(let name): return ("event", "\(name): trouble in the guest")
             case .unplugPrimary(let device): return ("event", "UNPLUG_PRIMARY: the guest shall release \(device)")
+            case .blockJob(let event): return ("event", Self.words(for: event))
             case .other(let name): return ("event", name)
             case .migration, .pass: return nil
             }
@@ -126,6 +129,15 @@ struct Story {
             return ("status", text)
         case .note(let text): return ("note", text)
         case .anomaly(let text): return ("anomaly", text)
+        }
+    }
+
+    private static func words(for event: BlockJobEvent) -> String {
+        switch event.kind {
+        case .ready: "\(event.name) \(event.job): the copy has caught up"
+        case .completed(let error): "\(event.name) \(event.job)" + (error.map { ": \($0)" } ?? "")
+        case .cancelled: "\(event.name) \(event.job)"
+        case .error(let operation): "\(event.name) \(event.job): a \(operation) failed"
         }
     }
 

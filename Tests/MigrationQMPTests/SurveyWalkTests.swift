@@ -120,8 +120,10 @@ private struct Recorded {
             ])
         #expect(
             machine.blockNodes == [
-                .init(name: "floppy0", driver: "raw", bytes: 1_474_560, isReadOnly: true),
-                .init(name: "root (/machine/peripheral/disk0)", driver: "raw", bytes: 1 << 30, isReadOnly: false),
+                .init(name: "floppy0", driver: "raw", bytes: 1_474_560, isReadOnly: true, node: "#block123"),
+                .init(
+                    name: "root (/machine/peripheral/disk0)", driver: "raw", bytes: 1 << 30, isReadOnly: false,
+                    node: "root"),
                 .init(name: "spare", driver: "node", bytes: 10, isReadOnly: true),
             ])
         #expect(machine.memoryBackends == [.init(id: "mem0", bytes: 256 << 20)])

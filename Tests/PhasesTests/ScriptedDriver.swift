@@ -316,6 +316,8 @@ struct ScriptedDriver {
 
     /// Never two running copies, in truth and not by anybody's word.
     private mutating func checkTruth() {
+        pair.wrongs.forEach { violate($0) }
+        pair.wrongs = []
         if machine.destination.evidence.isRunning == true { wasRunningSeen = true }
         if pair.areBothRunning, !pair.script.runsByItself { violate("I1: both QEMUs run the guest") }
     }
@@ -399,6 +401,13 @@ struct ScriptedDriver {
         check.problems.forEach { violate("I9: \($0)") }
     }
 
+    /// Nothing is left of the copies on a source that hears, or it is told.
+    private mutating func checkDisks(_ result: AttemptResult) {
+        guard pair.source.isAlive, pair.source.isConnected, !pair.source.isSilent, !pair.disks.isClear else { return }
+        let told = ([result.error] + result.problems).compactMap(\.self).contains { $0.contains("may be left") }
+        if !told { violate("D4: \(pair.disks) are left on the source") }
+    }
+
     /// What is told at the end is the truth.
     private mutating func checkResult() {
         guard let result else { return }
@@ -419,6 +428,7 @@ struct ScriptedDriver {
                 violate("I6: completed, wrong run state")
             }
         case .failed, .cancelled:
+            checkDisks(result)
             if source.isOver, machine.source.evidence.processEnd != nil { violate("I6: \(result.word), source dead") }
             if destination.isRunning { violate("I6: \(result.word), destination runs") }
             if result.place != .source { violate("I6: \(result.word), place \(result.place)") }

@@ -152,6 +152,8 @@ struct Script: Hashable {
     var destinationMemoryBytes: Int64 = 256 << 20
     /// What post-copy does.
     var postcopy = PostcopyScript()
+    /// What copies of disks do.
+    var disks = DiskScript()
 }
 
 /// A pair of QEMUs with a stream between them.
@@ -170,6 +172,9 @@ struct ScriptedPair: Hashable {
 
     var source: ScriptedQEMU
     var destination: ScriptedQEMU
+    var disks = ScriptedDisks()
+    /// What was done that must not be done.
+    var wrongs: [String] = []
     var script: Script
     var pending: [Channel: [Input]] = [:]
     private var events = 0
@@ -248,7 +253,13 @@ struct ScriptedPair: Hashable {
             return emit(
                 side, .reply(command, .refused(errorClass: "GenericError", description: "refused by the script")))
         }
-        let reply = side == .source ? carryOutOnSource(command) : carryOutOnDestination(command)
+        if let wrong = wrong(with: command, on: side) { wrongs.append(wrong) }
+        let reply: Reply
+        if case .storage(let storage) = command {
+            reply = carryOut(storage, on: side)
+        } else {
+            reply = side == .source ? carryOutOnSource(command) : carryOutOnDestination(command)
+        }
         if script.mutes.contains(target) { return unanswered(side, command) }
         emit(side, .reply(command, reply))
         if command == .quit, !script.ignoresQuit.contains(side) {
@@ -363,6 +374,7 @@ struct ScriptedPair: Hashable {
     mutating func work(preferring first: Side = .source) -> Bool {
         for side in [first, first.other] {
             if end(side) { return true }
+            if side == .source, workOnDisks() { return true }
             if side == .source ? workOnSource() : workOnDestination() { return true }
         }
         return false
@@ -548,6 +560,7 @@ struct ScriptedPair: Hashable {
             version: QEMUVersion(7, 2, 22), machineType: "pc-i440fx-7.2",
             memoryBytes: side == .source ? 256 << 20 : script.destinationMemoryBytes, cpuModel: "qemu64-x86_64-cpu")
         description.name = "guest"
+        description.blockNodes = blockNodes(side)
         return Survey(
             description: description,
             features: QEMUFeatures(

@@ -11,6 +11,7 @@
 #   FILL_PAGES        the range that is filled once, before the first heartbeat, with bytes that do not compress
 #   LAST_BEAT         write LAST_VALUE to LAST_PORT after this heartbeat; 0: never
 #   LAST_PORT, LAST_VALUE  what ends it: the power management's register with "soft off" or "suspend to RAM", or pvpanic's
+#   DISK_SECTORS      write each heartbeat's number all over the sector of that number, modulo this, of the first IDE disk; 0: never
 #
 # On COM1: "hb N" each heartbeat, N = 1, 2, 3 ...; "bad N" when page N of the range does not hold what was written to it.
 #
@@ -144,6 +145,40 @@ tick:   pushal
         movl    beats, %eax
         movl    $heartbeat, %esi
         call    print
+        .if DISK_SECTORS
+        movl    beats, %eax
+        xorl    %edx, %edx
+        movl    $DISK_SECTORS, %ecx
+        divl    %ecx
+        movl    %edx, %ebx                      # number of the sector
+        movw    $0x1f2, %dx
+        movb    $1, %al                         # one of them
+        outb    %al, %dx
+        movl    %ebx, %eax
+1:      incl    %edx
+        outb    %al, %dx
+        shrl    $8, %eax
+        cmpb    $0xf5, %dl
+        jne     1b
+        incl    %edx
+        movb    $0xe0, %al
+        outb    %al, %dx
+        incl    %edx
+        movb    $0x30, %al                      # write
+        outb    %al, %dx
+1:      inb     %dx, %al
+        testb   $8, %al                         # it wants data
+        jz      1b
+        movw    $0x1f0, %dx
+        movl    $128, %ecx
+        movl    beats, %eax
+1:      outl    %eax, %dx
+        loop    1b
+        movw    $0x1f7, %dx
+1:      inb     %dx, %al
+        testb   %al, %al                        # busy
+        js      1b
+        .endif
         .if LAST_BEAT
         cmpl    $LAST_BEAT, beats
         jne     2f

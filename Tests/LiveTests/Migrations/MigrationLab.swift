@@ -25,6 +25,7 @@ final class MigrationLab {
     let pair: QEMUPair
     let image: GuestImage
     let options: QEMUProcess.Options
+    let ownDiskMiB: Int
     let source: QEMUProcess
     private(set) var destination: QEMUProcess
     /// The oracle's connection to the source, beside the one that godwit uses.
@@ -38,17 +39,19 @@ final class MigrationLab {
     private var destinations = 1
 
     /// Boots the guest and starts a destination; `change` alters the destination's options. Of the monitors the first is godwit's, the second
-    /// the oracle's. With `disk` both have a writable one on the same
-    /// file, whose lock goes with the guest.
+    /// the oracle's. With `disk` both have a writable one on the same file, whose lock goes with the guest. With `ownDiskMiB` each has a
+    /// further one for itself, which the guest writes to.
     init(
         rate: Int = 8, dirtyMiB: Int = 16, beat: Int = 60, memoryMiB: Int = 96, lastHeartbeat: Int? = nil,
-        lastAct: GuestImage.LastAct = .powerOff, disk: Bool = true, monitors: Int = 2, extra: [String] = [],
+        lastAct: GuestImage.LastAct = .powerOff, disk: Bool = true, ownDiskMiB: Int = 0, monitors: Int = 2,
+        extra: [String] = [],
         change: (inout QEMUProcess.Options) -> Void = { _ in }
     ) throws {
         directory = try LabDirectory()
         image = try GuestImage.build(
             in: directory.path, dirtyMiBPerSecond: rate, dirtyMemoryMiB: dirtyMiB, heartbeatMilliseconds: beat,
-            filledMemoryMiB: 32, lastHeartbeat: lastHeartbeat, lastAct: lastAct)
+            filledMemoryMiB: 32, lastHeartbeat: lastHeartbeat, lastAct: lastAct,
+            diskSectors: OwnDisk.sectors(ownDiskMiB))
         let pair = QEMUPair.current
         var options = QEMUProcess.Options(label: "source", image: image)
         options.root = pair.source.root
@@ -66,11 +69,17 @@ final class MigrationLab {
             ]
         }
         options.extraArguments += extra
+        if ownDiskMiB > 0 {
+            try OwnDisk.make(options.label, in: directory, megabytes: ownDiskMiB, isFilled: true)
+            options.extraArguments += OwnDisk.arguments(options.label, in: directory)
+        }
+        self.ownDiskMiB = ownDiskMiB
         self.options = options
         self.pair = pair
         source = try QEMUProcess.start(options, in: directory, timeout: .zero)
         var other = options.destination()
         other.root = pair.destination.root
+        try OwnDisk.replace(in: &other, directory: directory, megabytes: ownDiskMiB)
         change(&other)
         destination = try QEMUProcess.start(other, in: directory)
         try source.waitUntilListening()
@@ -171,6 +180,7 @@ final class MigrationLab {
         destinations += 1
         var options = options.destination(label: "destination\(destinations)")
         options.root = pair.destination.root
+        try OwnDisk.replace(in: &options, directory: directory, megabytes: ownDiskMiB)
         change(&options)
         destination = try QEMUProcess.start(options, in: directory)
         destinationMonitor = try BlockingQMP(destination.secondQMPPath)
