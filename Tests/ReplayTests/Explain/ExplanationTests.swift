@@ -63,7 +63,7 @@ struct ExplanationTests {
         Judgement("10.0.13/postcopy-dst-killed", .lost, .destination, .proven, [35, 37]),
         Judgement("7.2.22/postcopy-src-killed", .lost, .source, .proven, [34, 37]),
         Judgement("7.2.22/postcopy-cancel", .lost, .operator, .likely, [27, 34]),
-        Judgement("driven/lost-source-killed", .lost, .source, .proven, [117]),
+        Judgement("driven/lost-source-killed", .lost, .source, .proven, [131]),
         Judgement("10.0.13/guest-poweroff", .ended, .guest, .proven, [25]),
         Judgement("driven/ended-guest-shutdown", .ended, .guest, .proven, [121]),
         // Nobody can tell.
