@@ -175,7 +175,11 @@ public struct MigrateCommand: AsyncParsableCommand {
         options.hasHook = hook != nil
         if let holdTimeout { options.deadlines.milliseconds[.hold] = Int(holdTimeout.milliseconds) }
         postcopyArguments.apply(to: &options)
-        options.storage = storage.wish(usual: MigrationURI.beside(address.path, attempt: "\(attempt)-disks"))
+        options.storage = storage.wish(
+            usual: tls.wish == nil
+                ? MigrationURI.beside(address.path, attempt: "\(attempt)-disks")
+                : StorageArguments.encrypted(beside: uri))
+        if storage.bitmaps { options.capabilities.append("dirty-bitmaps") }
         options.capabilities += stream.capabilities
         options.parameters += stream.parameters
         try policyArguments.apply(to: &options, hasLimit: downtimeLimit != nil)

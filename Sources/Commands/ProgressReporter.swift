@@ -98,21 +98,23 @@ struct ProgressReporter {
         return parts.joined(separator: ", ")
     }
 
-    private mutating func tell(_ progress: StorageProgress, at time: Instant) {
-        let left = max(0, progress.totalBytes - progress.copiedBytes)
-        let percent = progress.totalBytes > 0 ? Self.percent(left, of: progress.totalBytes) : 0
-        let isDone = progress.ready == progress.disks
+    /// How far the copies of disks are, in words.
+    static func text(_ progress: StorageProgress) -> String {
         let disks = progress.disks == 1 ? "the disk" : "\(progress.disks) disks"
-        let text =
-            isDone
-            ? "\(disks) copied, what the guest writes follows"
-            : "copying \(disks): \(percent) %, \(Quantity.bytes(left)) of \(Quantity.bytes(progress.totalBytes)) left"
+        if progress.ready == progress.disks { return "\(disks) copied, what the guest writes follows" }
+        let left = max(0, progress.totalBytes.subtractingReportingOverflow(progress.copiedBytes).partialValue)
+        let percent = progress.totalBytes > 0 ? Self.percent(left, of: progress.totalBytes) : 0
+        return "copying \(disks): \(percent) %, \(Quantity.bytes(left)) of \(Quantity.bytes(progress.totalBytes)) left"
+    }
+
+    mutating func tell(_ progress: StorageProgress, at time: Instant) {
+        let isDone = progress.ready == progress.disks
         if isTerminal, !isDone {
-            Console.draw("\r\u{1B}[K\(text)")
+            Console.draw("\r\u{1B}[K\(Self.text(progress))")
             isLineOpen = true
         } else if isDone || lastDisks.map({ time.milliseconds(since: $0) >= 5000 }) ?? true {
             lastDisks = time
-            line(text, at: time)
+            line(Self.text(progress), at: time)
         }
     }
 

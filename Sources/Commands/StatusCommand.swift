@@ -2,6 +2,7 @@ public import ArgumentParser
 import Controller
 import JSONC
 import Migration
+import Phases
 import QMP
 import QMPTransport
 
@@ -67,6 +68,9 @@ public struct StatusCommand: AsyncParsableCommand {
         lines.append("  to   \(text("destination"))")
         let seconds = value["seconds"]?.double ?? 0
         var numbers = ["for \(Quantity.time(milliseconds: seconds * 1000))"]
+        if let progress = value["disks"].flatMap({ StorageProgress(json: $0) }) {
+            numbers.append(ProgressReporter.text(progress))
+        }
         if let progress = value["progress"] {
             let sample = MigrationSample(json: progress)
             let limit = value["downtimeLimitMilliseconds"]?.double ?? 300
@@ -125,6 +129,10 @@ public struct StatusCommand: AsyncParsableCommand {
         let time = data["t"]?.double.map { Instant(microseconds: Int64(max(0, min($0, 1e9)) * 1e6)) }
         switch event.name {
         case "STATUS": reporter.line(Self.word(data), at: time)
+        case "DISKS":
+            if let progress = StorageProgress(json: data) {
+                reporter.tell(progress, at: time ?? Instant(microseconds: 0))
+            }
         case "PROGRESS": reporter.progress(MigrationSample(json: data), at: time ?? Instant(microseconds: 0))
         case "NOTICE": reporter.line("note: " + Console.safe(data["text"]?.string ?? ""), at: time)
         case "FINISHED":

@@ -30,6 +30,9 @@ struct StorageArguments: ParsableArguments {
     )
     var disksUri: String?
 
+    @Flag(name: .long, help: "Take the dirty bitmaps of the disks along; the nodes have the same names on both sides.")
+    var bitmaps = false
+
     var isWished: Bool { copyStorageAll || copyStorageInc }
 
     /// Checks what the parser cannot.
@@ -67,6 +70,12 @@ struct StorageArguments: ParsableArguments {
         var host = text[..<colon].dropFirst(4)
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
         return host.isEmpty ? nil : .tcp(host: String(host), port: Int(port))
+    }
+
+    /// Where disks are exported that are encrypted: over TCP, on the host that memory goes to.
+    static func encrypted(beside uri: String?) -> String {
+        guard let uri, uri.hasPrefix("tcp:"), let colon = uri.lastIndex(of: ":") else { return "tcp:127.0.0.1:0" }
+        return uri[..<colon] + ":0"
     }
 
     /// What is wished.

@@ -1,7 +1,7 @@
 public import JSONC
 public import Migration
 import MigrationQMP
-import Phases
+public import Phases
 
 extension AttemptEvent {
     /// A short name in lower case: `status`, `progress`, ...
@@ -41,12 +41,7 @@ extension AttemptEvent {
             return Self.stamped(time, object)
         case .sample(let sample, let time): return Self.stamped(time, sample.json)
         case .disks(let progress, let time):
-            return Self.stamped(
-                time,
-                [
-                    "disks": .integer(Int64(progress.disks)), "ready": .integer(Int64(progress.ready)),
-                    "copiedBytes": .integer(progress.copiedBytes), "totalBytes": .integer(progress.totalBytes),
-                ])
+            return Self.stamped(time, progress.json)
         case .listening(let uri, let time): return Self.stamped(time, ["uri": .string(uri)])
         case .policy(let decision, let outcome, let time):
             return Self.stamped(time, decision.json(outcome).object ?? [:])
@@ -97,5 +92,23 @@ extension MigrationSample {
         downtimeMilliseconds = json["downtimeMilliseconds"]?.int64
         throttlePercentage = json["throttlePercentage"]?.int64
         megabitsPerSecond = json["megabitsPerSecond"]?.double
+    }
+}
+
+extension StorageProgress {
+    /// The numbers.
+    public var json: JSONObject {
+        [
+            "disks": .integer(Int64(disks)), "ready": .integer(Int64(ready)), "copiedBytes": .integer(copiedBytes),
+            "totalBytes": .integer(totalBytes),
+        ]
+    }
+
+    /// Numbers out of such a document; `nil` if it says nothing of disks.
+    public init?(json: JSONValue) {
+        guard let disks = json["disks"]?.int64, let total = json["totalBytes"]?.int64 else { return nil }
+        self.init(
+            disks: Int(clamping: disks), ready: Int(clamping: json["ready"]?.int64 ?? 0),
+            copiedBytes: json["copiedBytes"]?.int64 ?? 0, totalBytes: total)
     }
 }

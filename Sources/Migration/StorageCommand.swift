@@ -17,6 +17,23 @@ public enum NBDAddress: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
+/// How a connection to an NBD server is encrypted.
+public struct NBDEncryption: Hashable, Sendable {
+    /// The id of the credentials.
+    public var credentials: String
+    /// For a client: the name that the server's certificate must have, if not the host of its address.
+    public var hostname: String?
+    /// For a server: the id of a list of the clients that are let in.
+    public var authorization: String?
+
+    /// Encryption by these credentials.
+    public init(credentials: String, hostname: String? = nil, authorization: String? = nil) {
+        self.credentials = credentials
+        self.hostname = hostname
+        self.authorization = authorization
+    }
+}
+
 /// A copy of a disk to another one that goes on until it is told to stop: `blockdev-mirror`.
 public struct MirrorJob: Hashable, Sendable {
     /// How much of the disk is copied, by QEMU's words.
@@ -65,13 +82,13 @@ public struct MirrorJob: Hashable, Sendable {
 /// A command about disks that are copied along.
 public enum StorageCommand: Hashable, Sendable {
     /// `nbd-server-start`
-    case startServer(NBDAddress)
+    case startServer(NBDAddress, NBDEncryption?)
     /// `block-export-add`: a node becomes an export of the same name as its id, to be written.
     case addExport(id: String, node: String)
     /// `nbd-server-stop`, which takes all exports away and returns when they are gone.
     case stopServer
     /// `blockdev-add`: a node that stands for an export.
-    case addTarget(node: String, export: String, server: NBDAddress)
+    case addTarget(node: String, export: String, server: NBDAddress, NBDEncryption?)
     /// `blockdev-mirror`; the job stays to be asked about until it is dismissed.
     case mirror(MirrorJob)
     /// `query-jobs`
@@ -106,9 +123,9 @@ public enum StorageCommand: Hashable, Sendable {
     /// What it is about, for a reader.
     public var argument: String? {
         switch self {
-        case .startServer(let address): "\(address)"
+        case .startServer(let address, let encryption): "\(address)" + (encryption == nil ? "" : " with TLS")
         case .addExport(let id, let node): "\(node) as \(id)"
-        case .addTarget(let node, _, let server): "\(node) at \(server)"
+        case .addTarget(let node, _, let server, _): "\(node) at \(server)"
         case .mirror(let job): "\(job.device) to \(job.target), \(job.sync.rawValue), \(job.copyMode.rawValue)"
         case .finish(let job): "\(job): finish"
         case .cancel(let job): "\(job): give up"

@@ -36,11 +36,17 @@ extension StorageCommand {
     /// The command as QMP says it.
     func request(outOfBand: Bool) -> QMPRequest {
         switch self {
-        case .startServer(let address): QMPRequest(NBDServerStart(address: address.socket))
+        case .startServer(let address, let encryption):
+            QMPRequest(
+                NBDServerStart(
+                    address: address.socket, tlsCreds: encryption?.credentials, tlsAuthz: encryption?.authorization))
         case .addExport(let id, let node): QMPRequest(BlockExportAdd(id: id, nodeName: node, writable: true))
         case .stopServer: QMPRequest(NBDServerStop())
-        case .addTarget(let node, let export, let server):
-            QMPRequest(BlockdevAddNBD(nodeName: node, export: export, server: server.socket))
+        case .addTarget(let node, let export, let server, let encryption):
+            QMPRequest(
+                BlockdevAddNBD(
+                    nodeName: node, export: export, server: server.socket, tlsCreds: encryption?.credentials,
+                    tlsHostname: encryption?.hostname))
         case .mirror(let job):
             QMPRequest(
                 BlockdevMirror(
@@ -59,10 +65,13 @@ extension StorageCommand {
     /// somebody else may have sent it.
     init?(name: String, arguments: JSONValue?) {
         func text(_ key: String) -> String? { arguments?[key]?.string }
+        let encryption = text("tls-creds").map {
+            NBDEncryption(credentials: $0, hostname: text("tls-hostname"), authorization: text("tls-authz"))
+        }
         switch name {
         case "nbd-server-start":
             guard let address = NBDAddress(arguments?["addr"]) else { return nil }
-            self = .startServer(address)
+            self = .startServer(address, encryption)
         case "nbd-server-stop": self = .stopServer
         case "query-jobs": self = .queryJobs
         case "block-export-add":
@@ -74,7 +83,7 @@ extension StorageCommand {
             guard text("driver") == "nbd", let node = text("node-name"), let export = text("export"),
                 let server = NBDAddress(arguments?["server"])
             else { return nil }
-            self = .addTarget(node: node, export: export, server: server)
+            self = .addTarget(node: node, export: export, server: server, encryption)
         case "blockdev-mirror":
             guard let id = text("job-id"), let device = text("device"), let target = text("target"),
                 let sync = text("sync").flatMap(MirrorJob.Sync.init(rawValue:)),

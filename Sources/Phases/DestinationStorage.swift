@@ -40,7 +40,8 @@ extension DestinationMachine {
         self.disks = disks
         var commands: [Command] = []
         if case .passed(let name) = wish.server { commands.append(.getFD(name: name)) }
-        return commands + [.storage(.startServer(wish.server))]
+        let encryption = options.tls?.encryption(of: .destination, attempt: options.attempt)
+        return commands + [.storage(.startServer(wish.server, encryption))]
     }
 
     /// The server is there, and is ours: another one that runs already was refused. The commands that let the source

@@ -223,6 +223,8 @@ extension DomainDescription {
     ) -> [DescriptionDifference] {
         let theirs = Dictionary(destination.blockNodes.map { ($0.name, $0) }) { first, _ in first }
         return blockNodes.compactMap { node in
+            // Perform removes it.
+            if node.isLeftBehind { return nil }
             // A file grows with what is in it.
             if !copied.isEmpty, node.isLoose { return nil }
             guard let other = theirs[node.name] else {
@@ -262,6 +264,9 @@ extension DomainDescription.BlockNode {
     static let looseDriver = "node"
 
     var isLoose: Bool { driver == Self.looseDriver }
+
+    /// Whether it was made for a copy of an attempt that is over.
+    var isLeftBehind: Bool { isLoose && name.hasPrefix(StorageMirrors.prefix) }
 
     var summary: String {
         driver + (bytes.map { ", \(DomainDescription.size($0))" } ?? "") + (isReadOnly ? ", read-only" : "")

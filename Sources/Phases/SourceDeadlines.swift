@@ -14,6 +14,7 @@ extension SourceMachine {
             state = .migrating
             // Only the reply is missing: what was seen meanwhile may be all there is to see.
             return abort("the migration did not start in time") + progress()
+        case (.start, .copyingDisks): return clean(StepError(.failed, leftoversRemain))
         case (.start, .migrating): return abort("the migration did not start in time")
         case (.switchover, .migrating) where isBeyondRecall:
             return endPerform(

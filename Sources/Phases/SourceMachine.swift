@@ -77,6 +77,8 @@ public struct SourceMachine: Hashable, Sendable {
     var abortReason: String?
     /// The copies of disks, where that is wished.
     var mirrors: StorageMirrors?
+    /// What an earlier attempt has left behind, while it is removed.
+    var leftovers: StorageMirrors?
     /// The guest stands still until its disks are copied to their end.
     var isWaitingForDisks = false
     /// The record that told of them last.
@@ -239,7 +241,8 @@ public struct SourceMachine: Hashable, Sendable {
                 + [core.configureParameters(parameters)].compactMap(\.self)
                 + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
                 + [.migrate(uri: uri, resume: false)]
-            return [phase, .arm(.start, milliseconds: options.deadlines[.start])] + next(commands)
+            return [phase, .arm(.start, milliseconds: options.deadlines[.start])]
+                + (removeLeftovers(before: commands) ?? next(commands))
         }
     }
 
@@ -334,7 +337,8 @@ public struct SourceMachine: Hashable, Sendable {
             guard case .ending(.killing) = state else { return [] }
             return finish(endingStep, .failed(StepError(.unproven, "the source's QEMU was not ended: \(why)")))
         case .event(.blockJob(let event)):
-            return heard + say(mirrors?.noticed(event) ?? []) + followDisks() + progress()
+            return heard + say((leftovers?.noticed(event) ?? []) + (mirrors?.noticed(event) ?? [])) + followDisks()
+                + progress()
         case .event(let event): return heard + notice(event) + progress()
         case .greeting: return heard + progress()
         }

@@ -8,11 +8,36 @@ extension SourceMachine {
     mutating func findDisks(_ survey: Survey) -> String? {
         guard let wish = options.storage else { return nil }
         do throws(StorageError) {
-            mirrors = StorageMirrors(try survey.description.disks(wish), wish, attempt: options.attempt)
+            mirrors = StorageMirrors(
+                try survey.description.disks(wish), wish,
+                encryption: options.tls?.encryption(of: .source, attempt: options.attempt), attempt: options.attempt)
             return nil
         } catch {
             return error.description
         }
+    }
+
+    /// Removes what an attempt has left behind whose program was killed; `nil` if there is nothing. A copy that goes on would
+    /// keep QEMU from giving the disks away.
+    mutating func removeLeftovers(before rest: [Command]) -> [Effect]? {
+        let names = (core.survey?.description.blockNodes ?? []).filter(\.isLeftBehind).map(\.name)
+        guard !names.isEmpty else { return nil }
+        leftovers = StorageMirrors(leftBehind: names)
+        state = .copyingDisks(rest)
+        return say(leftovers?.cancel() ?? [])
+    }
+
+    /// Why an attempt cannot go on beside what another one has left.
+    var leftoversRemain: String {
+        "what an earlier attempt has left behind could not be removed: "
+            + (leftovers?.leftovers ?? "QEMU did not answer")
+    }
+
+    private mutating func followLeftovers(_ left: StorageMirrors, before rest: [Command]) -> [Effect] {
+        guard left.isClear else { return [] }
+        guard left.leftovers == nil else { return clean(StepError(.failed, leftoversRemain)) }
+        leftovers = nil
+        return next(rest)
     }
 
     /// The disks as the destination is told of them.
@@ -30,6 +55,7 @@ extension SourceMachine {
 
     /// What follows from what was learned about the copies.
     mutating func followDisks() -> [Effect] {
+        if case .copyingDisks(let rest) = state, let leftovers { return followLeftovers(leftovers, before: rest) }
         guard let mirrors else { return [] }
         switch state {
         case .copyingDisks(let rest):
@@ -94,18 +120,22 @@ extension SourceMachine {
     /// A reply about the disks.
     mutating func repliedAboutDisks(_ command: Command, _ reply: Reply) -> [Effect] {
         guard case .storage(let storage) = command else { return [] }
-        return say(mirrors?.replied(storage, reply) ?? []) + followDisks()
+        return say((leftovers?.replied(storage, reply) ?? []) + (mirrors?.replied(storage, reply) ?? []))
+            + followDisks()
     }
 
     /// A command about the disks that was not answered.
     mutating func unansweredAboutDisks(_ command: StorageCommand) -> [Effect] {
-        let effects = say(mirrors?.unanswered(command) ?? []) + followDisks()
+        let commands = (leftovers?.unanswered(command) ?? []) + (mirrors?.unanswered(command) ?? [])
+        let effects = say(commands) + followDisks()
         guard case .cleaning(var cleaning) = state else { return effects }
         return effects + cleaned(.storage(command), .done, &cleaning)
     }
 
     /// A new connection to QEMU.
-    mutating func disksReconnected() -> [Effect] { say(mirrors?.reconnected() ?? []) }
+    mutating func disksReconnected() -> [Effect] {
+        say((leftovers?.reconnected() ?? []) + (mirrors?.reconnected() ?? []))
+    }
 
     /// Time for a look at them.
     mutating func lookAtDisks() -> [Effect] {
@@ -114,6 +144,7 @@ extension SourceMachine {
         default: return []
         }
         let canCut = hasYank
+        if leftovers != nil { return say(leftovers?.tick(canCut: canCut) ?? []) + followDisks() }
         return say(mirrors?.tick(canCut: canCut) ?? []) + followDisks()
     }
 

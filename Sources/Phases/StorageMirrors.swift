@@ -46,6 +46,7 @@ struct StorageMirrors: Hashable, Sendable {
 
     private(set) var disks: [Disk]
     private let wish: StorageWish
+    private let encryption: NBDEncryption?
     /// Why the copies are of no use any more.
     private(set) var failure: String?
     private(set) var isCancelled = false
@@ -61,8 +62,9 @@ struct StorageMirrors: Hashable, Sendable {
     /// Looks without any progress that a copy is given before it has caught up.
     private static let patience = 120
 
-    init(_ disks: [StorageDisk], _ wish: StorageWish, attempt: String) {
+    init(_ disks: [StorageDisk], _ wish: StorageWish, encryption: NBDEncryption? = nil, attempt: String) {
         self.wish = wish
+        self.encryption = encryption
         self.disks = disks.enumerated().map { index, disk in
             Disk(disk: disk, id: Self.id(attempt: attempt, index), total: disk.bytes)
         }
@@ -75,8 +77,21 @@ struct StorageMirrors: Hashable, Sendable {
         for index in self.disks.indices { self.disks[index].state = .running }
     }
 
+    /// What an attempt has left behind whose program was killed, by its names.
+    init(leftBehind names: [String]) {
+        let nowhere = NBDAddress.unix(path: "")
+        wish = StorageWish(server: nowhere, client: nowhere)
+        encryption = nil
+        disks = names.map { name in
+            Disk(disk: StorageDisk(name: name, node: "", bytes: 0), id: name, state: .running, total: 0)
+        }
+    }
+
     /// The name of everything that is made for a disk of an attempt. QEMU's nodes have at most 31 bytes.
-    static func id(attempt: String, _ index: Int) -> String { "godwit-\(attempt)-\(index)" }
+    static func id(attempt: String, _ index: Int) -> String { "\(prefix)\(attempt)-\(index)" }
+
+    /// What all these names begin with.
+    static let prefix = "godwit-"
 
     // MARK: Where they stand
 
@@ -117,7 +132,9 @@ struct StorageMirrors: Hashable, Sendable {
     mutating func start() -> [Command] {
         disks.indices.map { index in
             disks[index].state = .adding
-            return .storage(.addTarget(node: disks[index].id, export: disks[index].id, server: wish.client))
+            return .storage(
+                .addTarget(
+                    node: disks[index].id, export: disks[index].id, server: wish.client, encryption))
         }
     }
 
@@ -178,7 +195,7 @@ struct StorageMirrors: Hashable, Sendable {
             isAsking = false
             if case .jobs(let jobs) = reply { return look(jobs) }
             return []
-        case .addTarget(let node, _, _):
+        case .addTarget(let node, _, _, _):
             guard let index = index(of: node), disks[index].state == .adding else { return [] }
             if let text = reply.problem {
                 disks[index].state = .absent
@@ -227,7 +244,7 @@ struct StorageMirrors: Hashable, Sendable {
     mutating func unanswered(_ command: StorageCommand) -> [Command] {
         switch command {
         case .queryJobs: isAsking = false
-        case .addTarget(let node, _, _):
+        case .addTarget(let node, _, _, _):
             guard let index = index(of: node), disks[index].state == .adding else { return [] }
             return doubt(index)
         case .mirror(let job):
@@ -364,6 +381,14 @@ public struct StorageProgress: Hashable, Sendable {
     public var copiedBytes: Int64
     /// What there is to be copied; grows with what the guest writes.
     public var totalBytes: Int64
+
+    /// So far.
+    public init(disks: Int, ready: Int, copiedBytes: Int64, totalBytes: Int64) {
+        self.disks = disks
+        self.ready = ready
+        self.copiedBytes = copiedBytes
+        self.totalBytes = totalBytes
+    }
 }
 
 extension StorageMirrors {
@@ -389,7 +414,7 @@ extension SourceMachine {
     /// How far the copies of the disks are while they are made ahead of memory; `nil` before and after.
     public var storageProgress: StorageProgress? {
         switch state {
-        case .copyingDisks: mirrors?.progress
+        case .copyingDisks: leftovers == nil ? mirrors?.progress : nil
         case .configuring: mirrors.flatMap { $0.areReady ? $0.progress : nil }
         default: nil
         }

@@ -57,6 +57,17 @@ public struct TLSWish: Hashable, Sendable {
         }
     }
 
+    /// How a side's end of the disks' connections is encrypted: as the stream is.
+    func encryption(of side: Side, attempt: String) -> NBDEncryption {
+        switch side {
+        case .source: NBDEncryption(credentials: Self.credentials(attempt), hostname: hostname)
+        case .destination:
+            NBDEncryption(
+                credentials: Self.credentials(attempt),
+                authorization: allowedNames.isEmpty ? nil : Self.list(attempt))
+        }
+    }
+
     private static func credentials(_ attempt: String) -> String { "godwit-tls-\(attempt)" }
 
     private static func list(_ attempt: String) -> String { "godwit-authz-\(attempt)" }

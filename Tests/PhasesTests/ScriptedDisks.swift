@@ -43,12 +43,13 @@ struct ScriptedDisks: Hashable {
 extension ScriptedPair {
     /// The disks in a survey of a side.
     func blockNodes(_ side: Side) -> [DomainDescription.BlockNode] {
-        (0..<script.disks.count).map { index in
+        let left = side == .source ? disks.nodes.sorted() : []
+        return (0..<script.disks.count).map { index in
             DomainDescription.BlockNode(
                 name: "/machine/peripheral/disk\(index)", driver: "raw",
                 bytes: side == .source ? 1 << 30 : script.disks.destinationBytes, isReadOnly: false,
                 node: "#block\(index)\(side.rawValue)")
-        }
+        } + left.map { .init(name: $0, driver: "node", bytes: 1 << 30, isReadOnly: false) }
     }
 
     private var isLinkUp: Bool { destination.isAlive && !destination.isExiting && disks.isServing }
@@ -64,7 +65,7 @@ extension ScriptedPair {
         case .addExport(let id, _):
             guard disks.isServing else { return refused("NBD server not running") }
             disks.exports.insert(id)
-        case .addTarget(let node, let export, _):
+        case .addTarget(let node, let export, _, _):
             guard isLinkUp, disks.exports.contains(export) else { return refused("Connection refused") }
             disks.nodes.insert(node)
         case .mirror(let job):
@@ -116,6 +117,8 @@ extension ScriptedPair {
             case .cancelling:
                 if script.disks.isStubborn, isLinkUp { continue }
                 conclude(id, .cancelled, error: "Operation canceled")
+            // Their destination is another one.
+            case _ where id.hasPrefix("godwit-dead"): continue
             case _ where !isLinkUp: conclude(id, .completed(error: "Input/output error"), error: "Input/output error")
             case .running(let turns) where destination.isSilent && turns >= 0: continue
             case .running(let turns) where turns > 0: disks.jobs[id] = .running(turns: turns - 1)

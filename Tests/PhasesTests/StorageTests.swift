@@ -150,6 +150,20 @@ import Testing
         #expect(driver.pair.disks.isClear)
     }
 
+    /// What a program left that was killed is removed by the next attempt, whether it copies disks or not.
+    @Test(arguments: [0, 2]) func leftoversOfAnotherAttempt(copied: Int) throws {
+        var driver = ScriptedDriver(
+            Self.script(disks: copied), options: copied > 0 ? Self.options() : ScriptedDriver.options())
+        driver.changePair {
+            $0.disks.nodes = ["godwit-dead-0", "godwit-dead-1", "godwit-dead-2"]
+            $0.disks.jobs = ["godwit-dead-0": .ready, "godwit-dead-1": .concluded(error: nil)]
+        }
+        driver.run()
+        try #require(driver.violations.isEmpty, story(driver))
+        #expect(driver.result?.word == .completed, story(driver))
+        #expect(driver.pair.disks.isClear, "\(driver.pair.disks)")
+    }
+
     // MARK: Whatever befalls
 
     @Test func oneFaultAtEveryMoment() throws {

@@ -99,6 +99,7 @@ extension AttemptDriver {
             "status": machine.status.json(reasons: []),
         ]
         if let reason = machine.reasons.last { object["because"] = .string(reason.what) }
+        if let disks = machine.source.storageProgress { object["disks"] = .object(disks.json) }
         if let lastSample { object["progress"] = .object(lastSample.json) }
         if !statistics.isEmpty { object["statistics"] = .object(statistics.json) }
         return .object(object)

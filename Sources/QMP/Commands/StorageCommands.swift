@@ -41,9 +41,17 @@ public enum QMPSocketAddress: Hashable, Sendable {
 public struct NBDServerStart: QMPCommand {
     /// Where to listen.
     public var address: QMPSocketAddress
+    /// The id of TLS credentials; nil for none.
+    public var tlsCreds: String?
+    /// The id of an authorization object; nil for none.
+    public var tlsAuthz: String?
 
     /// The command.
-    public init(address: QMPSocketAddress) { self.address = address }
+    public init(address: QMPSocketAddress, tlsCreds: String? = nil, tlsAuthz: String? = nil) {
+        self.address = address
+        self.tlsCreds = tlsCreds
+        self.tlsAuthz = tlsAuthz
+    }
 
     /// The name on the wire.
     public static let name = "nbd-server-start"
@@ -53,7 +61,11 @@ public struct NBDServerStart: QMPCommand {
     public typealias Reply = Void
 
     /// Writes the members of `arguments`.
-    public func writeArguments(_ writer: inout JSONWriter) { writer.member("addr", address.legacy) }
+    public func writeArguments(_ writer: inout JSONWriter) {
+        writer.member("addr", address.legacy)
+        if let tlsCreds { writer.member("tls-creds", tlsCreds) }
+        if let tlsAuthz { writer.member("tls-authz", tlsAuthz) }
+    }
 }
 
 /// `nbd-server-stop`: takes all exports away, and returns when their clients are cut off.
@@ -110,12 +122,20 @@ public struct BlockdevAddNBD: QMPCommand {
     public var export: String
     /// Where the server is.
     public var server: QMPSocketAddress
+    /// The id of TLS credentials; nil for none.
+    public var tlsCreds: String?
+    /// The name that the server's certificate must have (QEMU 7.0); nil for the host of its address.
+    public var tlsHostname: String?
 
     /// The command.
-    public init(nodeName: String, export: String, server: QMPSocketAddress) {
+    public init(
+        nodeName: String, export: String, server: QMPSocketAddress, tlsCreds: String? = nil, tlsHostname: String? = nil
+    ) {
         self.nodeName = nodeName
         self.export = export
         self.server = server
+        self.tlsCreds = tlsCreds
+        self.tlsHostname = tlsHostname
     }
 
     /// The name on the wire.
@@ -131,6 +151,8 @@ public struct BlockdevAddNBD: QMPCommand {
         writer.member("node-name", nodeName)
         writer.member("export", export)
         writer.member("server", server.flat)
+        if let tlsCreds { writer.member("tls-creds", tlsCreds) }
+        if let tlsHostname { writer.member("tls-hostname", tlsHostname) }
     }
 }
 

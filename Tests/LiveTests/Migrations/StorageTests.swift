@@ -60,6 +60,32 @@ extension MigrationTests {
             #expect(trace.contains(#""server":{"type":"inet","host":"127.0.0.1","port":""#))
         }
 
+        @Test(Live.wide, .enabled(if: Certificates.canBeMade, "not in PATH: openssl")) func encrypted() throws {
+            let lab = try lab()
+            let pki = try Certificates(in: lab.directory)
+            let trace = try move(
+                lab,
+                Self.all + [
+                    "--uri", "tcp:127.0.0.1:0", "--tls-dir", pki.directory, "--tls-hostname", "host.example",
+                    "--tls-authz", "O=Lab,CN=*",
+                ])
+            #expect(trace.contains(#""server":{"type":"inet""#))
+            #expect(trace.contains(#""tls-hostname":"host.example"},"id""#))
+        }
+
+        /// What a backup is told of is told of it on the destination as well.
+        @Test(Live.wide) func bitmaps() throws {
+            let lab = try lab()
+            try lab.sourceMonitor.execute(
+                "block-dirty-bitmap-add", ["node": .string(OwnDisk.node), "name": "backup", "granularity": 65536])
+            _ = try move(lab, Self.all + ["--bitmaps"])
+            let disks = try lab.destinationMonitor.execute("query-block").array ?? []
+            let bitmaps = disks.flatMap { $0["inserted"]?["dirty-bitmaps"]?.array ?? [] }
+            #expect(bitmaps.compactMap { $0["name"]?.string } == ["backup"])
+            #expect((bitmaps.first?["count"]?.int64 ?? 0) > 0)
+            #expect(bitmaps.first?["recording"]?.bool == true)
+        }
+
         @Test(Live.wide) func besideSeveralConnections() throws {
             _ = try move(try lab(), Self.all + ["--multifd", "--uri", "tcp:127.0.0.1:0"])
         }
@@ -154,6 +180,21 @@ extension MigrationTests {
             let outcome = try lab.migrate(Self.all).finish()
             #expect(outcome.output.contains("No space left on device"), "\(outcome)")
             try expectNothingHappened(lab, outcome, code: 10, says: "failed:")
+        }
+
+        /// Nobody is left to tidy up; the next attempt does. Which settings there were before nobody knows then.
+        @Test(Live.wide) func godwitIsKilled() throws {
+            let lab = try lab()
+            let run = try lab.migrate(Self.slow)
+            try waitUntilCopying(lab)
+            run.child.kill()
+            lab.destination.kill()
+            try lab.replaceDestination()
+            let outcome = try lab.migrate(["--keep-source"] + Self.all).finish()
+            #expect(outcome.code == 0, "\(outcome)")
+            try lab.expectDiskArrived()
+            try lab.expectNoTraceOfCopies(on: .source)
+            try lab.expectNoTraceOfCopies(on: .destination)
         }
 
         @Test(Live.wide) func aServerOfSomebodyElses() throws {
