@@ -53,7 +53,7 @@ import Testing
         #expect(whole.result?.word == .completed, story(whole))
         #expect(whole.pair.source.isOver != options.keepsSource)
         for index in [0, 3] {
-            for composition in crashes(party, index, options: options, step: sweepStep(3)) {
+            for composition in crashes(party, index, options: options, step: sweepStep(5)) {
                 try #require(composition.violations.isEmpty, story(composition))
                 _ = try #require(composition.result, story(composition))
             }

@@ -55,7 +55,7 @@ import Testing
         }
         let length = attempt(options: options).inputs
         for fault in Self.faults {
-            for moment in stride(from: 1, through: length, by: sweepStep(keepsSource ? 3 : 1)) {
+            for moment in stride(from: 1, through: length, by: sweepStep(keepsSource ? 5 : 2)) {
                 let driver = attempt(options: options, faults: [(moment, fault)])
                 try #require(driver.violations.isEmpty, "\(fault) at \(moment): \(story(driver))")
             }
@@ -65,7 +65,7 @@ import Testing
     @Test(arguments: Manner.allCases) func oneFaultInEveryManner(manner: Manner) throws {
         let length = min(attempt(manner.script).inputs, 120)
         for (index, fault) in Self.faults.enumerated() {
-            let step = sweepStep(19)
+            let step = sweepStep(37)
             for moment in stride(from: 1 + index % step, through: length, by: step) {
                 let driver = attempt(manner.script, faults: [(moment, fault)])
                 try #require(driver.violations.isEmpty, "\(fault) at \(moment): \(story(driver))")
@@ -76,7 +76,7 @@ import Testing
     @Test(arguments: faults) func oneFaultAfterAnother(first: Fault) throws {
         let length = min(attempt().inputs, 100)
         for second in Self.faults {
-            for moment in stride(from: 1, through: length, by: sweepStep(37)) {
+            for moment in stride(from: 1, through: length, by: sweepStep(61)) {
                 let driver = attempt(faults: [(moment, first), (moment + 4, second)])
                 try #require(driver.violations.isEmpty, "\(first), \(second) at \(moment): \(story(driver))")
             }

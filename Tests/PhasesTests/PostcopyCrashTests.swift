@@ -48,7 +48,7 @@ import Testing
         var whole = prepared(index)
         whole.run()
         let first = party == .coordinator ? 2 : 1
-        for effect in stride(from: first, through: max(whole.effects[party] ?? 0, first), by: sweepStep(2)) {
+        for effect in stride(from: first, through: max(whole.effects[party] ?? 0, first), by: sweepStep(3)) {
             var composition = prepared(index)
             composition.crashBefore = (effect, party)
             composition.run()

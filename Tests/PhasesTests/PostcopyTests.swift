@@ -369,7 +369,7 @@ extension ScriptedDriver {
         let options = options { $0.timeoutMilliseconds = 20_000 }
         let length = run(script, options: options).inputs
         for fault in Self.faults {
-            for at in stride(from: 1, through: length, by: sweepStep(2)) {
+            for at in stride(from: 1, through: length, by: sweepStep(5)) {
                 let driver = run(script, options: options, faults: [(at, fault)])
                 try #require(driver.violations.isEmpty, "\(fault) at \(at): \(story(driver))")
             }
@@ -382,7 +382,7 @@ extension ScriptedDriver {
             let script = Self.script(manner, hasDeviceWord: hasDeviceWord)
             let length = min(run(script).inputs, 150)
             for (index, fault) in Self.faults.enumerated() {
-                let step = sweepStep(31)
+                let step = sweepStep(61)
                 for at in stride(from: 1 + index % step, through: length, by: step) {
                     let driver = run(script, faults: [(at, fault)])
                     try #require(driver.violations.isEmpty, "\(fault) at \(at): \(story(driver))")

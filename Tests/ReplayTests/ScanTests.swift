@@ -108,14 +108,14 @@ struct ScanTests {
         let (header, body) = Self.parts(path)
         let bytes = header + body + body + body
         let long = try ReplayReport(reader: try TraceReader(bytes: bytes, name: "x"), name: "x")
-        for (threads, blockBytes) in [(1, 64), (2, 1000), (4, 5000)] {
+        for (threads, blockBytes) in isThorough ? [(1, 64), (2, 1000), (4, 5000)] : [(3, 700)] {
             let scan = try TraceScan(bytes: bytes, name: "x", blockBytes: blockBytes)
             #expect(try ReplayReport(scanning: scan, threads: threads) == long)
         }
     }
 
     /// Seeded changes in lines whose shapes are known: the same facts or the same error.
-    @Test(arguments: 0..<24)
+    @Test(arguments: isThorough ? 0..<24 : 0..<8)
     func changedLinesAreNotTakenForOthers(_ seed: Int) throws {
         var random = Random(state: UInt64(seed) &* 7919 &+ 1)
         var shaped = 0
@@ -178,7 +178,7 @@ struct ScanTests {
     }
 
     /// Polls of both sides for a long time, with everything else in between: what is counted together is what came.
-    @Test(arguments: 0..<8)
+    @Test(arguments: isThorough ? 0..<8 : 0..<4)
     func pollsAreCountedAsTheyCame(_ seed: Int) {
         var random = Random(state: UInt64(seed) &* 104_729 &+ 3)
         var text = "{\"qmptrace\":1}\n"
