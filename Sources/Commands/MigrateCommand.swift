@@ -70,6 +70,13 @@ public struct MigrateCommand: AsyncParsableCommand {
     @Option(name: .long, help: "What happens then: cancel, or pause-guest so that it can end.")
     var timeoutAction: TimeoutAction = .cancel
 
+    @Flag(
+        name: .long,
+        help:
+            "End the migration when an error of a disk stops the guest; it stays on the source, stopped with the error."
+    )
+    var abortOnError = false
+
     @Flag(name: .long, help: "Stop before the switchover, with the guest standing still, until `godwit continue`.")
     var hold = false
 
@@ -172,6 +179,7 @@ public struct MigrateCommand: AsyncParsableCommand {
         options.connectURI = connectUri
         options.tls = tls.wish
         options.isHeld = hold
+        options.isAbortedOnError = abortOnError
         options.hasHook = hook != nil
         if let holdTimeout { options.deadlines.milliseconds[.hold] = Int(holdTimeout.milliseconds) }
         postcopyArguments.apply(to: &options)

@@ -24,6 +24,8 @@ public struct GuestImage: Hashable, Sendable {
         case suspend
         /// It tells a `pvpanic` device, which it must have, that it panicked.
         case panic
+        /// It reads from the first IDE disk, which it must have, and finds an error if that has one.
+        case readDisk
 
         /// The port and what is written to it.
         fileprivate var register: (port: Int, value: Int) {
@@ -32,6 +34,8 @@ public struct GuestImage: Hashable, Sendable {
             case .powerOff: (0x604, 0x2000)
             case .suspend: (0x604, 0x2400)
             case .panic: (0x505, 1)
+            // The registers for the drive (the first one, by block number) and for the command, of the primary channel.
+            case .readDisk: (0x1f6, 0x20e0)
             }
         }
     }

@@ -117,6 +117,8 @@ public struct RunState: RawRepresentable, Hashable, Sendable, CustomStringConver
     public static let postMigrate = RunState("postmigrate")
     /// The guest powered itself off and QEMU stayed (`-no-shutdown`).
     public static let shutdown = RunState("shutdown")
+    /// An error of a disk stopped the guest (`rerror=stop`, `werror=stop`).
+    public static let ioError = RunState("io-error")
 
     /// The word itself.
     public var description: String { rawValue }

@@ -38,6 +38,7 @@ extension MigrateOptions {
         if let tls { object["tls"] = tls.json }
         if let storage { object["storage"] = storage.json }
         if isHeld { object["hold"] = true }
+        if isAbortedOnError { object["abort-on-error"] = true }
         if hasHook { object["hook"] = true }
         object["postcopy-resume"] = .bool(isPostcopyResume)
         if let policy, let document = try? JSONValue(parsing: Array(policy.document.utf8)) {
@@ -91,6 +92,7 @@ extension MigrateOptions {
         if let wish = reader.object["tls"] { tls = try TLSWish(json: wish) }
         if let wish = reader.object["storage"] { storage = try StorageWish(json: wish, path: "options.storage") }
         isHeld = reader.object["hold"]?.bool ?? isHeld
+        isAbortedOnError = reader.object["abort-on-error"]?.bool ?? isAbortedOnError
         hasHook = reader.object["hook"]?.bool ?? hasHook
         isPostcopyResume = reader.object["postcopy-resume"]?.bool ?? isPostcopyResume
         if let wish = reader.object["policy"] {

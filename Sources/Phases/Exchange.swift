@@ -89,6 +89,9 @@ public struct MigrateOptions: Hashable, Sendable {
     public var storage: StorageWish?
     /// Whether a guest that QEMU holds before the switchover waits for somebody's word.
     public var isHeld = false
+    /// Whether an error of the guest's disk that stops the guest ends the migration, as libvirt's ABORT_ON_ERROR does. The guest stays
+    /// stopped with the error.
+    public var isAbortedOnError = false
     /// Whether there is a program to be run at each `HookPoint`; the driver knows which.
     public var hasHook = false
     /// How the stream is encrypted; `nil` for not at all.

@@ -534,7 +534,8 @@ public struct SourceMachine: Hashable, Sendable {
         guard !evidence.isHoldOurs, evidence.wasRunning == true, case .copying = evidence.stage else {
             return
         }
-        wasPausedOnTheWay = evidence.runState == .paused && evidence.isRunning == false
+        wasPausedOnTheWay =
+            (evidence.runState == .paused || isDiskErrorFatal) && evidence.isRunning == false
     }
 
     mutating func progress() -> [Effect] {
@@ -564,6 +565,7 @@ public struct SourceMachine: Hashable, Sendable {
                     ending == .cancelled ? .cancelled : .failed,
                     ending == .cancelled ? "cancelled" : "the migration failed" + (text.map { ": \($0)" } ?? "")))
         case .copying, .waiting:
+            if let abort = abortForDisk() { return abort }
             guard evidence.events.has(.active), !isStarted, !stopping.isWanted else {
                 return holdIfDue() + postcopyIfDue()
             }

@@ -167,6 +167,7 @@ extension SourceMachine {
             isReconnecting = false
             return []
         case .resume: return alarm()
+        case .stop: return askForDisk()
         default: return []
         }
     }

@@ -60,6 +60,21 @@ extension SourceMachine {
     /// nothing.
     var isBeyondRecall: Bool { options.mode == .direct && evidence.triggers.wasSent(.continueSwitchover) }
 
+    /// Whether an error of the guest's disk has stopped the guest, and that is to end the migration.
+    var isDiskErrorFatal: Bool { options.isAbortedOnError && evidence.runState == .ioError }
+
+    /// An error of a disk came before the guest's stop: whether that is the reason is asked at once.
+    func askForDisk() -> [Effect] {
+        guard options.isAbortedOnError, evidence.events.has(.diskError), case .migrating = state else { return [] }
+        return [core.send(.queryStatus)]
+    }
+
+    /// Ends the migration because of the guest's disk. An error, so that nothing of it looks like somebody's wish.
+    mutating func abortForDisk() -> [Effect]? {
+        guard isDiskErrorFatal, evidence.isRunning == false, !stopping.isWanted else { return nil }
+        return abort("an error of its disk stopped the guest (io-error); --abort-on-error ends the migration then")
+    }
+
     mutating func abort(_ why: String) -> [Effect] {
         abortReason = abortReason ?? why
         return stop()

@@ -38,6 +38,8 @@ public struct FakeOptions: Hashable, Sendable {
     public var stepMicroseconds: Int64 = 300
     /// Passes over the RAM before the switchover; nil: it never converges.
     public var passes: Int64? = 2
+    /// A disk fails in this pass and stops the guest (`io-error`).
+    public var diskFailsInPass: Int64?
     /// A source stays in `device` and answers no in-band command there, until something cuts the stream.
     public var blocksInDevice = false
     /// How loading ends.

@@ -186,6 +186,11 @@ extension FakeModel {
     private mutating func pass(_ number: Int64) {
         passNumber = number
         if enabledCapabilities.contains("events") { event("MIGRATION_PASS", ["pass": .integer(number)]) }
+        if number == options.diskFailsInPass, runState == "running" {
+            runState = "io-error"
+            event("BLOCK_IO_ERROR", ["device": "disk0", "operation": "read", "action": "stop", "nospace": false])
+            event("STOP")
+        }
         if outgoingStatus == "active" { scheduleNextPass() }
     }
 

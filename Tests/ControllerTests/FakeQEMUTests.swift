@@ -1,6 +1,7 @@
 import Glibc
 import JSONC
 import Migration
+import Phases
 import Testing
 import TraceServer
 
@@ -121,6 +122,16 @@ struct Batch: Sendable, CustomTestStringConvertible {
         FakeAttempt(
             name: "a source that is held up in device", sourceOptions: { $0.blocksInDevice = true }, isStuck: true,
             ends: [.failed]),
+        // The guest stays stopped, and up to 9.0 a destination ends by itself: of a fake that is not seen, so that nothing is proven.
+        FakeAttempt(
+            name: "the guest's disk fails, and that shall end it",
+            sourceOptions: {
+                $0.passes = nil
+                $0.diskFailsInPass = 3
+            }, wish: { $0.isAbortedOnError = true }, ends: [.failed, .undecided]),
+        FakeAttempt(
+            name: "cancelled while it starts", sourceOptions: { $0.passes = nil }, cancelAt: .starting,
+            ends: [.cancelled]),
         FakeAttempt(
             name: "cancelled while copying", sourceOptions: { $0.passes = nil }, cancelAt: .copying, ends: [.cancelled]),
     ]

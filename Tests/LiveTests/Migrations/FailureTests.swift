@@ -69,6 +69,8 @@ extension MigrationTests {
             try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
             #expect(try lab.sourceMonitor.execute("query-migrate")["status"] == nil)
             #expect(lab.destination.status == nil)
+            // From 9.1 on QEMU stays in `setup` then, and listens nowhere any more: that destination was used up.
+            if try lab.destinationMonitor.execute("query-migrate")["status"] == "setup" { try lab.replaceDestination() }
             try lab.expectNextMigrationWorks()
         }
 
@@ -78,7 +80,9 @@ extension MigrationTests {
                 $0.extraArguments += ["-global", "migration.send-section-footer=off"]
             }
             let outcome = try lab.migrate(["--destination-log", lab.destination.stderrPath]).finish()
-            #expect(outcome.output.contains("load of migration failed"), "\(outcome)")
+            // Its words differ with the place in the stream at which it notices, and with the generation.
+            let words = ["load of migration failed", "Unknown savevm section type"]
+            #expect(words.contains { outcome.output.contains($0) }, "\(outcome)")
             try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
             try lab.expectDestinationEnded()
             try lab.expectNextMigrationWorks()

@@ -277,8 +277,9 @@ extension MigrationTests {
             for attempt in names(in: lab.directory.file("state")) where attempt.hasSuffix(".ctl") {
                 #expect(try lab.steer("cancel", String(attempt.dropLast(4))).code == 0)
             }
-            try lab.expect(try run.finish(), code: 11, says: "cancelled:")
+            let outcome = try run.finish()
             #expect(try secondRun.finish().code == 11)
+            try lab.expect(outcome, code: 11, says: "cancelled:")
         }
     }
 }
