@@ -74,9 +74,29 @@ extension SideCore {
     /// What of the wishes this QEMU has no word for; `nil` if it has one for each. Asked of QEMU itself: its own lists
     /// of capabilities and parameters.
     func lacking(_ options: MigrateOptions) -> String? {
+        if let foreign { return foreign }
         let capability = options.capabilities(of: side).first { !hasCapability($0) }
         if let capability { return "the \(side.rawValue)'s QEMU has no \(capability) capability" }
         return options.parameters(of: side).lazy.compactMap { lacking($0) }.first
+    }
+
+    /// Capabilities that make something else of a migration than one that ends with the guest elsewhere. Others that are on are switched off
+    /// for the attempt; these were set for a purpose that is not ours to cross.
+    static let foreignCapabilities = [
+        ("x-colo", "COLO keeps two copies of the guest in step for ever"),
+        ("background-snapshot", "the guest would stay here, and a snapshot of it be written"),
+        ("block", "QEMU's old block migration would copy the disks too, and stop the guest when it fails"),
+        ("compress", "the old compression must be on in both QEMUs, and is no more from QEMU 9.1 on"),
+    ]
+
+    /// What somebody has left switched on that Godwit does not do; `nil` for nothing.
+    private var foreign: String? {
+        for (name, why) in Self.foreignCapabilities
+        where originalCapabilities?.contains(where: { $0.name == name && $0.isOn }) ?? false {
+            return
+                "the \(side.rawValue)'s QEMU has \(name) switched on, which is not supported: \(why). Switch it off there"
+        }
+        return nil
     }
 
     /// The same of one parameter.

@@ -141,6 +141,19 @@ struct Batch: Sendable, CustomTestStringConvertible {
         try await FakeAttempt.check(FakeRelease.all.map { (attempt, $0) })
     }
 
+    /// A clock that was set back by years between two events: nothing is ordered by the time that QEMU tells.
+    @Test func aClockThatJumps() async throws {
+        func old(_ words: [String]) -> [Fault] {
+            words.flatMap { word -> [Fault] in
+                [.say(.migration(word), Fault.event("MIGRATION", ["status": .string(word)])), .drop(.migration(word))]
+            }
+        }
+        let attempt = FakeAttempt(
+            name: "old words", source: old(["active", "completed"]), destination: old(["active", "completed"]),
+            ends: [.completed])
+        try await FakeAttempt.check(FakeRelease.all.map { (attempt, $0) })
+    }
+
     /// What may end in more than one way, but in none with two running guests, or without an end.
     static let severe: [Batch] = {
         var batches = [

@@ -135,6 +135,27 @@ extension MigrationTests {
             try lab.expectGuest(runsOn: .source)
         }
 
+        /// What Godwit would not ask for, somebody has left switched on. A QEMU that was built without it, or has it no more, says so itself.
+        @Test(Live.wide) func somebodyLeftItOn() throws {
+            let lab = try MigrationLab()
+            var refused: [String] = []
+            for name in ["x-colo", "background-snapshot", "block", "compress"] {
+                let on = { (state: JSONValue) throws in
+                    try lab.sourceMonitor.execute(
+                        "migrate-set-capabilities", ["capabilities": [["capability": .string(name), "state": state]]])
+                }
+                guard (try? on(true)) != nil else { continue }
+                let outcome = try lab.migrate().finish()
+                #expect(outcome.code == 10, "\(outcome)")
+                #expect(outcome.output.contains("the source's QEMU has \(name) switched on"), "\(outcome)")
+                _ = try on(false)
+                refused.append(name)
+            }
+            // Each generation has one of them at least.
+            #expect(!refused.isEmpty)
+            try lab.expectNextMigrationWorks()
+        }
+
         /// QEMU itself says what stands in the way, in its own words.
         @Test func theGuestCannotBeMigrated() throws {
             let blocker = [
