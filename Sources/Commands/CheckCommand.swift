@@ -33,6 +33,9 @@ public struct CheckCommand: AsyncParsableCommand {
     @OptionGroup(title: "How memory travels")
     var stream: StreamArguments
 
+    @OptionGroup(title: "Disks that are not shared")
+    var storage: StorageArguments
+
     @OptionGroup(title: "Convergence")
     var policyArguments: PolicyArguments
 
@@ -93,6 +96,8 @@ public struct CheckCommand: AsyncParsableCommand {
         var options = MigrateOptions(attempt: "check", uri: "unix:/")
         postcopyArguments.apply(to: &options)
         options.capabilities += stream.capabilities
+        options.storage = storage.wish(usual: "unix:/")
+        if storage.bitmaps { options.capabilities.append("dirty-bitmaps") }
         options.parameters += stream.parameters
         try policyArguments.apply(to: &options, hasLimit: false)
         return options

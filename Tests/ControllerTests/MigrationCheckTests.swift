@@ -53,6 +53,13 @@ import Testing
             isDirect: direct, identity: identity, freeBytes: free)
     }
 
+    private static let storage = StorageWish(server: .unix(path: "/disks"), client: .unix(path: "/disks"))
+    private static let node: DomainDescription.BlockNode = {
+        var node = DomainDescription.BlockNode(name: "disk0", driver: "raw", bytes: 4 << 30, isReadOnly: false)
+        node.node = "disk0"
+        return node
+    }()
+
     private static let obstacles: [Obstacle] = [
         Obstacle(
             testDescription: "one QEMU", severity: .error, words: "both belong to one QEMU", source: { $0.process = 11 }
@@ -129,6 +136,31 @@ import Testing
                 $0.media = [disk("b", free: 1 << 20)]
                 $0.media[0].allocatedBytes = 0
             }),
+        Obstacle(
+            testDescription: "copied onto itself", severity: .error, words: "would be copied onto itself",
+            source: {
+                $0.media = [disk("a")]
+                $0.survey.description.blockNodes = [node]
+            },
+            destination: {
+                $0.media = [disk("a")]
+                $0.survey.description.blockNodes = [node]
+            }, options: { $0.storage = storage }),
+        Obstacle(
+            testDescription: "copied into less", severity: .error,
+            words: "4096 MiB on the source, 1 MiB on the destination",
+            source: {
+                $0.media = [disk("a")]
+                $0.survey.description.blockNodes = [node]
+            },
+            destination: {
+                $0.media = [disk("b")]
+                $0.media[0].bytes = 1 << 20
+                $0.survey.description.blockNodes = [node]
+            }, options: { $0.storage = storage }),
+        Obstacle(
+            testDescription: "no disk to be copied", severity: .error, words: "the guest has no disk that it can write",
+            options: { $0.storage = storage }),
         Obstacle(
             testDescription: "host cache", severity: .note, words: "the host's cache is in use",
             source: { $0.media = [disk("a")] }, destination: { $0.media = [disk("a", direct: false)] }),

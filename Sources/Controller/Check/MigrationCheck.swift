@@ -191,9 +191,21 @@ public struct MigrationCheck: Sendable {
     // MARK: Disks
 
     private mutating func media() {
+        var copied: [String] = []
+        if let wish = options.storage {
+            do throws(StorageError) {
+                copied = try source.survey.description.disks(wish).map(\.node)
+            } catch {
+                add(.error, "disks", error.description, "`godwit describe` names them")
+            }
+        }
         for medium in source.media where !medium.isReadOnly {
             guard let other = destination.media.first(where: { $0.name == medium.name }) else { continue }
             let subject = "disk \(medium.name)"
+            if copied.contains(medium.name) {
+                isCopied(subject, medium, other)
+                continue
+            }
             if let ours = medium.identity, let theirs = other.identity {
                 guard ours == theirs else {
                     notShared(subject, medium, other)
@@ -223,7 +235,25 @@ public struct MigrationCheck: Sendable {
         add(
             .warning, subject,
             "\(medium.file) and \(other.file) are two files: the guest's data is only in the source's",
-            "share the disk, or have it copied along")
+            "share the disk, or have it copied along (--copy-storage-all)")
+        room(subject, medium, other)
+    }
+
+    /// The disk is to be copied along.
+    private mutating func isCopied(_ subject: String, _ medium: QEMUFacts.Medium, _ other: QEMUFacts.Medium) {
+        if let identity = medium.identity, identity == other.identity {
+            add(.error, subject, "it is one file for both, and would be copied onto itself", "leave it out of the copy")
+            return
+        }
+        if let ours = medium.bytes, let theirs = other.bytes, ours != theirs {
+            add(
+                .error, subject, "\(Self.size(ours)) on the source, \(Self.size(theirs)) on the destination",
+                "make the destination's file anew, in the source's size")
+        }
+        room(subject, medium, other)
+    }
+
+    private mutating func room(_ subject: String, _ medium: QEMUFacts.Medium, _ other: QEMUFacts.Medium) {
         if let free = other.freeBytes, let needed = medium.allocatedBytes,
             free < max(0, needed - (other.allocatedBytes ?? 0))
         {
