@@ -471,6 +471,8 @@ final class AttemptDriver {
 
     /// Nothing is asked or awaited any more.
     private func stop() {
+        // The end may come out of a reply, and whoever waits for it lets go of us from another thread: those who called are still to return.
+        eventLoop.assumeIsolated().execute { [self] in withExtendedLifetime(self) {} }
         ticker?.cancel()
         timers.values.forEach { $0.cancel() }
         timers = [:]
