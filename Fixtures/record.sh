@@ -105,6 +105,11 @@ case_ completed-exec 0 '' '' --uri "exec:cat $lab/pipe" --connect-uri "exec:cat 
 case_ completed-multifd 0 '' '' --uri tcp:127.0.0.1:0 --multifd --multifd-channels 3 --multifd-compression zstd
 certificates "$lab/pki"
 case_ completed-tls 0 '' '' --multifd --tls-dir "$lab/pki" --tls-hostname host.example --tls-authz 'O=Lab,CN=*' --keep-source
+truncate -s 2M "$lab/own.source" "$lab/own.destination"
+source_options="-drive file=$lab/own.source,format=raw,if=virtio" destination_options="-drive file=$lab/own.destination,format=raw,if=virtio"
+case_ completed-storage 0 '' '' --copy-storage-all --keep-source
+case_ cancelled-storage 11 'BLOCK_JOB_READY' 'kill -INT $pid' --copy-storage-all --bandwidth 64KiB
+source_options= destination_options=
 case_ completed-postcopy 0 '' '' --postcopy-after 700ms --bandwidth 64KiB --max-postcopy-bandwidth 20MiB
 case_ completed-hook 0 '' '' --hook true
 recorded() { while ! grep -q -e "$1" "$lab/$name.qmptrace" 2>/dev/null; do sleep 0.02; done; }

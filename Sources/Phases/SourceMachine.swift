@@ -345,7 +345,7 @@ public struct SourceMachine: Hashable, Sendable {
     }
 
     /// A QEMU that keeps its connection and says nothing is no better than a lost one.
-    private mutating func silent() -> [Effect] {
+    mutating func silent() -> [Effect] {
         guard isWatching, core.fallsSilent() else { return [] }
         return [.arm(.sourceMonitor, milliseconds: options.deadlines[.sourceMonitor])]
     }
@@ -512,31 +512,8 @@ public struct SourceMachine: Hashable, Sendable {
         return StepError(.gone, "the source's QEMU \(how) during \(step)")
     }
 
-    /// Time for a look, where events could have been missed.
-    public mutating func tick() -> [Effect] {
-        guard evidence.monitor == .connected else { return [] }
-        let look = lookAtDisks()
-        guard isWatching else { return look }
-        guard core.poll() else { return look + silent() }
-        var effects = look + [core.send(.queryMigrate)]
-        if case .copying = evidence.stage, evidence.events.has(.stopped), !evidence.isHoldOurs {
-            // Stopped, and not by the switchover as it seems: somebody may have paused the guest.
-            effects.append(core.send(.queryStatus))
-        }
-        return effects
-    }
-
     /// Whether somebody else paused the guest while it was being copied, and did not continue it.
     public internal(set) var wasPausedOnTheWay = false
-
-    mutating func noteInterference() {
-        // Once the switchover began, a stopped guest tells nothing of what anybody wanted.
-        guard !evidence.isHoldOurs, evidence.wasRunning == true, case .copying = evidence.stage else {
-            return
-        }
-        wasPausedOnTheWay =
-            (evidence.runState == .paused || isDiskErrorFatal) && evidence.isRunning == false
-    }
 
     mutating func progress() -> [Effect] {
         guard case .migrating = state else { return progressAway() }
@@ -603,25 +580,5 @@ public struct SourceMachine: Hashable, Sendable {
         }
         core.continueJob()
         return effects + [.answer(.perform, .done(cookie))] + done
-    }
-
-    /// The step that ending the left-over QEMU belongs to.
-    var endingStep: Step { options.protocolVersion == .v2 ? .perform : .confirm }
-
-    var statistics: CookieStatistics {
-        CookieStatistics(
-            totalMilliseconds: evidence.sample?.totalMilliseconds,
-            downtimeMilliseconds: evidence.sample?.downtimeMilliseconds,
-            transferredBytes: evidence.sample?.transferredBytes)
-    }
-}
-
-extension Stage {
-    /// Whether nothing more follows on this side.
-    var isOver: Bool {
-        switch self {
-        case .completed, .ended, .gone: true
-        default: false
-        }
     }
 }
