@@ -40,6 +40,14 @@ start() {
     echo 'QEMU did not start:' >&2; cat "$lab/$qemu.log" >&2; exit 1
 }
 
+# alone NAME COMMAND OPTIONS: what needs one QEMU.
+alone() {
+    name=$1; shift
+    "$godwit" "$@" --quiet --trace "$lab/$name.qmptrace" >"$lab/out" 2>&1 || { cat "$lab/out" >&2; exit 1; }
+    sed -e "s,$lab,/run/lab,g" -e "s,$(cat /etc/machine-id),00000000000000000000000000000000,g" "$lab/$name.qmptrace" >"$here/driven/$name.qmptrace"
+    echo "$name"
+}
+
 # case NAME EXIT-CODE WORD-TO-WAIT-FOR COMMAND OPTIONS: a migration, with a command run once its trace holds the word.
 case_() {
     name=$1 code=$2 word=$3 act=$4; shift 4
@@ -126,6 +134,12 @@ case_ cancelled-before-failure 11 "$copying" "kill -STOP $source_pid; kill -INT 
     kill -KILL $destination_pid; recorded '\"process\"'; kill -CONT $source_pid" --bandwidth 64KiB
 case_ failed-destination-killed 10 "$copying" 'kill -KILL $(cat "$lab/destination.pid")' --bandwidth 64KiB
 case_ lost-source-killed 15 "$copying" 'kill -KILL $(cat "$lab/source.pid")' --bandwidth 64KiB
+start source
+start destination -S -incoming defer
+alone completed-saved save --source "$lab/source.qmp" "$lab/guest"
+alone completed-restored restore --destination "$lab/destination.qmp" "$lab/guest"
+kill $(cat "$lab"/*.pid 2>/dev/null) 2>/dev/null || true
+rm -f "$lab"/*.pid
 # A boot sector that waits for a second by the BIOS clock and then powers the machine off by ACPI.
 printf '\061\300\216\330\213\036\154\004\373\364\241\154\004\051\330\203\370\022\162\365\272\004\006\270\000\040\357\353\376' >"$lab/boot.img"
 truncate -s 510 "$lab/boot.img"

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <stdio.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -88,3 +89,9 @@ ssize_t godwit_receive_descriptors(int socket, void *bytes, size_t length, int *
 }
 
 int godwit_open_unnamed(const char *directory) { return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }
+
+int godwit_reopen(int descriptor, bool is_writing, bool is_direct) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    return open(path, (is_writing ? O_WRONLY : O_RDONLY) | (is_direct ? O_DIRECT : 0) | O_CLOEXEC);
+}

@@ -12,6 +12,8 @@ public struct GodwitCommand: AsyncParsableCommand {
             MigrateCommand.self,
             CheckCommand.self,
             DescribeCommand.self,
+            SaveCommand.self,
+            RestoreCommand.self,
             StatusCommand.self,
             CancelCommand.self,
             ContinueCommand.self,

@@ -108,7 +108,8 @@ struct MigrationRun {
             configuration.tracePath ?? "\(configuration.stateDirectory)/\(configuration.options.attempt).qmptrace"
         let text = ResultText(
             result: result, source: presentation.source, destination: presentation.destination,
-            keepsSource: configuration.options.keepsSource, journal: journal, job: statistics)
+            keepsSource: configuration.options.keepsSource, mode: configuration.options.mode, journal: journal,
+            job: statistics)
         text.lines.forEach { Console.print($0) }
     }
 

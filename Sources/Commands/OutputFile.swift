@@ -1,4 +1,4 @@
-internal import CLinux
+import Controller
 internal import Glibc
 
 /// Why a file could not be written.
@@ -8,6 +8,10 @@ struct OutputError: CommandProblem {
     var outcome: CommandOutcome { .output }
 
     init(_ path: String, _ number: CInt) { description = "\(path): \(String(cString: strerror(number)))" }
+
+    init(_ problem: FileDraft.Problem) {
+        if problem.number == EEXIST { self.init(exists: problem.path) } else { self.init(problem.path, problem.number) }
+    }
 
     fileprivate init(exists path: String) { description = "\(path): exists; --force replaces it" }
 }
@@ -39,10 +43,14 @@ enum OutputFile {
         }
         // Before the work is done; what comes in between is seen to when the file gets its name.
         if exists, !isReplaced { throw OutputError(exists: path) }
-        let draft = try Draft(of: path)
-        let result = try body(draft.descriptor, path)
-        try draft.publish(isReplaced: isReplaced)
-        return result
+        do {
+            let draft = try FileDraft(of: path)
+            let result = try body(draft.descriptor, path)
+            try draft.publish(isReplaced: isReplaced)
+            return result
+        } catch let problem as FileDraft.Problem {
+            throw OutputError(problem)
+        }
     }
 
     private static func writeAll(_ bytes: [UInt8], to descriptor: CInt, _ name: String) throws(OutputError) {
@@ -55,57 +63,5 @@ enum OutputFile {
             guard count > 0 else { throw OutputError(name, errno) }
             written += count
         }
-    }
-}
-
-/// A file that is being written.
-private final class Draft {
-    let descriptor: CInt
-    private let path: String
-    /// The name it has meanwhile: where there is no other way, and for the moment in which it replaces another file.
-    private var temporary: String?
-
-    init(of path: String) throws(OutputError) {
-        self.path = path
-        let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-        let unnamed = godwit_open_unnamed(directory)
-        // Not every file system can do it: FUSE, NFS.
-        guard unnamed < 0, errno == EOPNOTSUPP || errno == EISDIR else {
-            descriptor = unnamed
-            guard unnamed >= 0 else { throw OutputError(path, errno) }
-            return
-        }
-        let name = Self.temporaryName(path)
-        descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0o600)
-        guard descriptor >= 0 else { throw OutputError(path, errno) }
-        temporary = name
-    }
-
-    deinit {
-        close(descriptor)
-        if let temporary { unlink(temporary) }
-    }
-
-    private static func temporaryName(_ path: String) -> String { "\(path).\(getpid()).part" }
-
-    func publish(isReplaced: Bool) throws(OutputError) {
-        // Some file systems tell only now that there is no room: of another descriptor, as this one is closed once.
-        let other = dup(descriptor)
-        guard other >= 0, close(other) == 0 || errno == EINTR else { throw OutputError(path, errno) }
-        if temporary == nil {
-            if link(to: path) { return }
-            guard errno == EEXIST else { throw OutputError(path, errno) }
-            guard isReplaced else { throw OutputError(exists: path) }
-            let name = Self.temporaryName(path)
-            guard link(to: name) else { throw OutputError(path, errno) }
-            temporary = name
-        }
-        guard let temporary else { return }
-        guard rename(temporary, path) == 0 else { throw OutputError(path, errno) }
-        self.temporary = nil
-    }
-
-    private func link(to name: String) -> Bool {
-        linkat(AT_FDCWD, "/proc/self/fd/\(descriptor)", AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0
     }
 }

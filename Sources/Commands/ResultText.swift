@@ -9,6 +9,7 @@ struct ResultText {
     let source: String
     let destination: String
     let keepsSource: Bool
+    let mode: MigrationMode
     let journal: String?
     /// The last numbers that QEMU told.
     var job = JobStatistics()
@@ -25,7 +26,9 @@ struct ResultText {
         }
         if result.word == .completed, keepsSource {
             lines.append(
-                "  the source's QEMU (\(source)) is kept in postmigrate: `cont` there would run the guest twice")
+                result.place == .file
+                    ? "  its QEMU (\(source)) is kept in postmigrate: after a `cont` there what is in the file is of the past"
+                    : "  the source's QEMU (\(source)) is kept in postmigrate: `cont` there would run the guest twice")
         }
         lines += result.problems.map { "  problem: \($0)" }
         if result.word == .undecided { lines += advice }
@@ -35,6 +38,9 @@ struct ResultText {
     private var headline: String {
         let state = result.isRunning.map { $0 ? "runs" : "is paused" } ?? "is"
         switch result.word {
+        case .completed where result.place == .file: return "completed: the guest is in the file (\(destination))"
+        case .failed where result.place == .file: return "failed: the guest is in the file (\(source))"
+        case .cancelled where result.place == .file: return "cancelled: the guest is in the file (\(source))"
         case .completed: return "completed: the guest \(state) on the destination (\(destination))"
         case .failed: return "failed: the guest \(state) on the source (\(source))"
         case .cancelled: return "cancelled: the guest \(state) on the source (\(source))"
@@ -76,6 +82,19 @@ struct ResultText {
 
     private var advice: [String] {
         let kept = journal.map { ["  the journal is kept: \($0)"] } ?? []
+        switch mode {
+        case .save:
+            return [
+                "  no file was written. Find out by hand whether the source's QEMU (\(source)) still exists, and what",
+                "  `query-status` there says; a guest that stands still there goes on by `cont`.",
+            ] + kept
+        case .restore:
+            return [
+                "  the file is as it was. Find out by hand whether the destination's QEMU (\(destination)) still exists, and",
+                "  whether it runs the guest, before the file is restored anywhere else.",
+            ] + kept
+        case .managed, .peerToPeer, .direct, .tunnelled: break
+        }
         guard result.verdict != .wholeOnSource else {
             return [
                 "  the guest runs nowhere, and was not seen to run elsewhere. What can be done by hand:",

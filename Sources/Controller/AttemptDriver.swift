@@ -20,10 +20,8 @@ final class AttemptDriver {
     let configuration: MigrationConfiguration
     private let features: KnownFeatures
     private(set) var machine: AttemptMachine
-    private lazy var source = Monitor(
-        side: .source, address: configuration.source, configuration: configuration.qmp, driver: self)
-    private lazy var destination = Monitor(
-        side: .destination, address: configuration.destination, configuration: configuration.qmp, driver: self)
+    private lazy var source = makeMonitor(.source, configuration.source)
+    private lazy var destination = makeMonitor(.destination, configuration.destination)
     private var inputs = CircularBuffer<(input: Input, sequence: Int, time: Instant)>()
     private var isDraining = false
     private var timers: [Deadline: Scheduled<Void>] = [:]
@@ -71,14 +69,28 @@ final class AttemptDriver {
         machine = AttemptMachine(options: configuration.options)
     }
 
-    private func monitor(_ side: Side) -> Monitor { side == .source ? source : destination }
+    private func makeMonitor(_ side: Side, _ address: QMPAddress?) -> Monitor? {
+        address.map { Monitor(side: side, address: $0, configuration: configuration.qmp, driver: self) }
+    }
+
+    /// The monitor of a side; `nil` where the attempt does without.
+    private func monitor(_ side: Side) -> Monitor? { side == .source ? source : destination }
+
+    /// What goes with a command.
+    func descriptors(for command: Command, _ side: Side) -> [CInt] {
+        switch command {
+        case .getFD: [configuration.file?.descriptor(isDirect: false) ?? streamSockets.end(of: side)]
+        case .addFD(_, let isDirect): [configuration.file?.descriptor(isDirect: isDirect) ?? -1]
+        default: []
+        }
+    }
 
     // MARK: Beginning
 
     /// Connects both monitors; the attempt begins when both have greeted.
     func start() {
-        source.connect()
-        destination.connect()
+        source?.connect()
+        destination?.connect()
         listenForControl()
     }
 
@@ -106,7 +118,7 @@ final class AttemptDriver {
         let sequence = journal.record("monitor", monitor.side, "connected", at: time)
         enqueue(.fact(monitor.side, .monitor(.connected)), sequence: sequence, at: time)
         enqueue(.fact(monitor.side, .greeting(QEMUVersion(greeting))), sequence: sequence, at: time)
-        guard !hasBegun, source.isReady, destination.isReady else { return }
+        guard !hasBegun, source?.isReady ?? true, destination?.isReady ?? true else { return }
         hasBegun = true
         if let reason = sameQEMU {
             fail(MigrationError(.sameQEMU, reason))
@@ -119,10 +131,11 @@ final class AttemptDriver {
 
     /// Both ends must not be one QEMU: it would wait for itself.
     private var sameQEMU: String? {
-        guard let here = source.identity, let there = destination.identity, here.doubt == nil, there.doubt == nil,
+        guard let here = source?.identity, let there = destination?.identity, here.doubt == nil, there.doubt == nil,
             let pid = here.peer?.pid, pid == there.peer?.pid
         else { return nil }
-        return "\(configuration.source) and \(configuration.destination) belong to the same QEMU (process \(pid))"
+        return
+            "\(configuration.sourceName) and \(configuration.destinationName) belong to the same QEMU (process \(pid))"
     }
 
     // MARK: Inputs
@@ -287,8 +300,8 @@ final class AttemptDriver {
             {
                 temporarySockets.append(String(uri.dropFirst(5)))
             }
-            monitor(side).send(command, outOfBand: outOfBand)
-        case .survey(let side): monitor(side).survey(features)
+            monitor(side)?.send(command, outOfBand: outOfBand)
+        case .survey(let side): monitor(side)?.survey(features)
         case .persist(let persisted):
             let record = persisted.record
             journal.record(record.member, record.side, record.value, at: journal.now)
@@ -330,6 +343,7 @@ final class AttemptDriver {
             let time = journal.now
             journal.record("policy", nil, decision.json(outcome), at: time)
             told.append(.policy(decision, outcome, at: time))
+        case .hook(.store): storeFile()
         case .hook(let point):
             hasRunHook = true
             runHook(point)
@@ -363,7 +377,8 @@ final class AttemptDriver {
 
     private func kill(_ side: Side) {
         let time = journal.now
-        let failure = monitor(side).identity?.kill() ?? (monitor(side).identity == nil ? "never connected" : nil)
+        let identity = monitor(side)?.identity
+        let failure = identity == nil ? "never connected" : identity?.kill()
         if let failure {
             let sequence = journal.record("kill", side, ["failed": .string(failure)], at: time)
             enqueue(.fact(side, .unkillable(failure)), sequence: sequence, at: time)
@@ -371,7 +386,7 @@ final class AttemptDriver {
         }
         configuration.logger.warning("killing QEMU", metadata: metadata(side))
         journal.record(
-            "kill", side, ["signal": 9, "pid": .integer(Int64(monitor(side).identity?.peer?.pid ?? 0))], at: time)
+            "kill", side, ["signal": 9, "pid": .integer(Int64(identity?.peer?.pid ?? 0))], at: time)
         watch(side)
     }
 
@@ -405,7 +420,7 @@ final class AttemptDriver {
     /// moments, if at all.
     private func watch(_ side: Side, every milliseconds: Int64 = 1, left: Int = 400) {
         watches[side]?.cancel()
-        guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side).identity else { return }
+        guard !isOver, machine.processEnd(of: side) == nil, let identity = monitor(side)?.identity else { return }
         guard !notice(endOf: side), identity.hasEnded != nil, left > 0 else { return }
         watches[side] = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
             self?.watch(side, every: min(milliseconds * 2, 50), left: left - 1)
@@ -418,7 +433,7 @@ final class AttemptDriver {
     /// word must not make us run a guest in a QEMU that was dead before it was said.
     @discardableResult
     func notice(endOf side: Side) -> Bool {
-        guard hasBegun, !isOver, machine.processEnd(of: side) == nil, monitor(side).identity?.hasEnded == true else {
+        guard hasBegun, !isOver, machine.processEnd(of: side) == nil, monitor(side)?.identity?.hasEnded == true else {
             return false
         }
         let time = journal.now
@@ -478,8 +493,9 @@ final class AttemptDriver {
         timers = [:]
         watches.values.forEach { $0.cancel() }
         hookRun?.kill()
-        source.close()
-        destination.close()
+        source?.close()
+        destination?.close()
+        configuration.file?.giveUp()
         streamSockets.close()
         diskSocket?.close()
         for socket in temporarySockets { unlink(socket) }

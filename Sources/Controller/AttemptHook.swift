@@ -3,6 +3,7 @@ import JSONC
 import Migration
 import MigrationQMP
 import NIOCore
+import NIOPosix
 import Phases
 import QMPTransport
 
@@ -25,6 +26,33 @@ extension AttemptDriver {
         }
     }
 
+    /// How long a disk may take to make a file safe.
+    private static let storeMilliseconds: Int64 = 600_000
+
+    /// Makes the file safe that the guest was saved to, beside the event loop.
+    func storeFile() {
+        guard let file = configuration.file else { return hookEnded(.store, "there is no file", nil) }
+        journal.record("hook", nil, ["run": .string(HookPoint.store.rawValue)], at: journal.now)
+        let saved = SavedGuest(machine, configuration.options)
+        var isEnded = false
+        let end: (String?) -> Void = { [self] failure in
+            guard !isEnded else { return }
+            isEnded = true
+            hookEnded(.store, failure, nil)
+        }
+        let bound = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Self.storeMilliseconds)) {
+            file.giveUp()
+            end("the disk did not take it within \(Self.storeMilliseconds / 60_000) min")
+        }
+        NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) { file.store(saved) }.assumeIsolated().whenComplete {
+            bound.cancel()
+            switch $0 {
+            case .success(let failure): end(failure)
+            case .failure(let error): end("\(error)")
+            }
+        }
+    }
+
     private func hookEnded(_ point: HookPoint, _ failure: String?, _ then: (() -> Void)?) {
         guard point == .end || !isOver else { return }
         let time = journal.now
@@ -43,13 +71,13 @@ extension AttemptDriver {
             switch machine.result?.place {
             case .destination: side = Side.destination.rawValue
             case .source: break
-            case .nowhere, .unknown, nil: side = ""
+            case .file, .nowhere, .unknown, nil: side = ""
             }
         }
         return [
             "GODWIT_ATTEMPT": configuration.options.attempt, "GODWIT_PHASE": point.rawValue, "GODWIT_SIDE": side,
-            "GODWIT_STATUS": machine.status.word.rawValue, "GODWIT_SOURCE": configuration.source.path,
-            "GODWIT_DESTINATION": configuration.destination.path,
+            "GODWIT_STATUS": machine.status.word.rawValue, "GODWIT_SOURCE": configuration.sourceName,
+            "GODWIT_DESTINATION": configuration.destinationName,
         ]
     }
 }

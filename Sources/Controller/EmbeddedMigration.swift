@@ -9,12 +9,14 @@ import QMP
 public import QMPTransport
 import Trace
 
-/// What an attempt with both QEMUs on this host needs.
+/// What an attempt with its QEMUs on this host needs.
 public struct MigrationConfiguration: Sendable {
-    /// The monitor of the QEMU the guest leaves.
-    public var source: QMPAddress
-    /// The monitor of the QEMU it shall arrive at.
-    public var destination: QMPAddress
+    /// The monitor of the QEMU the guest leaves; `nil` where it comes out of a file.
+    public var source: QMPAddress?
+    /// The monitor of the QEMU it shall arrive at; `nil` where it goes into a file.
+    public var destination: QMPAddress?
+    /// The file; goes with `MigrateOptions.file`.
+    public var file: GuestFile?
     /// What the user wants.
     public var options: MigrateOptions
     /// Where to write the trace. `nil` writes a journal in `stateDirectory`, removed when the attempt ended with
@@ -42,12 +44,28 @@ public struct MigrationConfiguration: Sendable {
     public var qmp = QMPConfiguration()
 
     /// A configuration with everything else as usual.
-    public init(source: QMPAddress, destination: QMPAddress, options: MigrateOptions, stateDirectory: String) {
+    public init(source: QMPAddress?, destination: QMPAddress?, options: MigrateOptions, stateDirectory: String) {
         self.source = source
         self.destination = destination
         self.options = options
         self.stateDirectory = stateDirectory
     }
+
+    /// Where the guest is at first, for people.
+    var sourceName: String { source?.path ?? options.file?.path ?? "" }
+    /// Where it goes, for people.
+    var destinationName: String { destination?.path ?? options.file?.path ?? "" }
+
+    private var verb: String {
+        switch options.mode {
+        case .save: "save"
+        case .restore: "restore"
+        case .managed, .peerToPeer, .direct, .tunnelled: "migration"
+        }
+    }
+
+    /// What is done, for people.
+    var title: String { "\(verb) of \(sourceName) to \(destinationName)" }
 }
 
 /// Why no attempt was made.
@@ -115,7 +133,7 @@ public final class EmbeddedMigration: Sendable {
         watch: @escaping @Sendable (AttemptEvent) -> Void
     ) async throws -> EmbeddedMigration {
         if configuration.source == configuration.destination {
-            throw MigrationError(.sameQEMU, "source and destination are the same monitor (\(configuration.source))")
+            throw MigrationError(.sameQEMU, "source and destination are the same monitor (\(configuration.sourceName))")
         }
         return try await eventLoop.submit {
             var configuration = configuration
@@ -146,7 +164,7 @@ public final class EmbeddedMigration: Sendable {
         }
         let header = TraceHeader(
             recorded: Clock.timestamp, recorder: "godwit \(Version.current)", role: .coordinator,
-            title: "migration of \(configuration.source) to \(configuration.destination)",
+            title: configuration.title,
             other: ["attempt": .string(configuration.options.attempt), "options": configuration.options.json])
         do throws(TraceError) {
             return try Journal(path: path, replacing: configuration.replacesTrace, header: header)

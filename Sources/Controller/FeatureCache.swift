@@ -13,11 +13,12 @@ struct FeatureCache: Sendable {
             let value = try? JSONValue(parsing: bytes), value["version"]?.int64 == 3,
             let hasExitOnError = value["exit-on-error"]?.bool, let hasYank = value["yank"]?.bool,
             let hasPostcopyDevice = value["postcopy-device"]?.bool,
-            let nestsObjectProperties = value["nested-properties"]?.bool
+            let nestsObjectProperties = value["nested-properties"]?.bool, let hasChannels = value["channels"]?.bool,
+            let hasFiles = value["files"]?.bool
         else { return nil }
         return QEMUFeatures(
             hasExitOnError: hasExitOnError, hasYank: hasYank, hasPostcopyDevice: hasPostcopyDevice,
-            nestsObjectProperties: nestsObjectProperties)
+            nestsObjectProperties: nestsObjectProperties, hasChannels: hasChannels, hasFiles: hasFiles)
     }
 
     func store(_ features: QEMUFeatures, of binary: String) {
@@ -25,7 +26,8 @@ struct FeatureCache: Sendable {
         let value: JSONValue = [
             "version": 3, "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
             "postcopy-device": .bool(features.hasPostcopyDevice),
-            "nested-properties": .bool(features.nestsObjectProperties),
+            "nested-properties": .bool(features.nestsObjectProperties), "channels": .bool(features.hasChannels),
+            "files": .bool(features.hasFiles),
         ]
         SmallFile.replace(path, with: value.serialized())
     }

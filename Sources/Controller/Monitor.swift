@@ -63,13 +63,8 @@ final class Monitor: QMPObserver {
     /// Sends a command of the migration; its reply becomes a fact.
     func send(_ command: Command, outOfBand: Bool) {
         let isOutOfBand = outOfBand && (connection?.hasOutOfBand ?? false)
-        var descriptors: [CInt] = []
         let diskSocket = command == .getFD(name: driver.diskSocket?.name ?? "") ? driver.diskSocket : nil
-        if let diskSocket {
-            descriptors = [diskSocket.end]
-        } else if case .getFD = command {
-            descriptors = [driver.streamSockets.end(of: side)]
-        }
+        let descriptors = diskSocket.map { [$0.end] } ?? driver.descriptors(for: command, side)
         submit(command.request(outOfBand: isOutOfBand), command: command, descriptors: descriptors) {
             [side, unowned driver] result, sequence, time in
             if let diskSocket {

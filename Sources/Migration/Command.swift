@@ -96,14 +96,19 @@ public enum Command: Hashable, Sendable {
     case getFD(name: String)
     /// `closefd`: QEMU forgets a descriptor that nothing has used.
     case closeFD(name: String)
+    /// `add-fd`: QEMU puts the descriptor that comes along into this set, which is `/dev/fdset/N` to it; `isDirect` for the
+    /// one that goes past the host's cache.
+    case addFD(set: Int64, isDirect: Bool)
+    /// `remove-fd`: QEMU forgets a set.
+    case removeFD(set: Int64)
     /// `object-add`; `isNested` where QEMU wants the properties in `props`, as it did before 6.0.
     case objectAdd(QEMUObject, isNested: Bool)
     /// `object-del`
     case objectDel(id: String)
     /// `migrate-incoming`; `exitOnError` is sent only where the schema has it.
-    case migrateIncoming(uri: String, exitOnError: Bool?)
+    case migrateIncoming(uri: StreamAddress, exitOnError: Bool?)
     /// `migrate`
-    case migrate(uri: String, resume: Bool)
+    case migrate(uri: StreamAddress, resume: Bool)
     /// `migrate-continue`
     case migrateContinue(state: String)
     /// `migrate_cancel`
@@ -130,7 +135,7 @@ public enum Command: Hashable, Sendable {
     /// The trigger that sending this command is, `nil` for queries and commands without a meaning here.
     public var trigger: TriggerKind? {
         switch self {
-        case .setCapabilities, .setParameters, .getFD, .closeFD, .objectDel: .configure
+        case .setCapabilities, .setParameters, .getFD, .closeFD, .addFD, .removeFD, .objectDel: .configure
         case .objectAdd(let object, _): if case .other = object.kind { nil } else { .configure }
         case .migrateIncoming: .listen
         case .migrate(_, let resume): resume ? .resume : .migrate
@@ -162,6 +167,8 @@ public enum Command: Hashable, Sendable {
         case .setParameters: "migrate-set-parameters"
         case .getFD: "getfd"
         case .closeFD: "closefd"
+        case .addFD: "add-fd"
+        case .removeFD: "remove-fd"
         case .objectAdd: "object-add"
         case .objectDel: "object-del"
         case .migrateIncoming: "migrate-incoming"
@@ -183,9 +190,11 @@ public enum Command: Hashable, Sendable {
     /// What was asked for, where one word more helps a reader of the trigger table.
     public var argument: String? {
         switch self {
-        case .migrateIncoming(let uri, _), .migrate(let uri, _), .migrateRecover(let uri): uri
+        case .migrateIncoming(let address, _), .migrate(let address, _): address.uri
+        case .migrateRecover(let uri): uri
         case .migrateContinue(let state): state
         case .getFD(let name), .closeFD(let name), .objectDel(let name): name
+        case .addFD(let set, _), .removeFD(let set): String(set)
         case .objectAdd(let object, _): object.id
         case .storage(let command): command.argument
         case .setCapabilities(let settings):

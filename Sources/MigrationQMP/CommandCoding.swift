@@ -21,13 +21,16 @@ extension Command {
             QMPRequest(MigrateSetParameters(Self.object(settings)))
         case .getFD(let name): QMPRequest(GetFD(fdname: name))
         case .closeFD(let name): QMPRequest(CloseFD(fdname: name))
+        case .addFD(let set, let isDirect):
+            QMPRequest(AddFD(fdsetID: set, opaque: isDirect ? Self.directMark : Self.mark))
+        case .removeFD(let set): QMPRequest(RemoveFD(fdsetID: set))
         case .objectAdd(let object, let isNested):
             QMPRequest(
                 ObjectAdd(qomType: object.type, id: object.id, properties: object.properties, isNested: isNested))
         case .objectDel(let id): QMPRequest(ObjectDel(id: id))
-        case .migrateIncoming(let uri, let exitOnError):
-            QMPRequest(MigrateIncoming(uri: uri, exitOnError: exitOnError))
-        case .migrate(let uri, let resume): QMPRequest(Migrate(uri: uri, resume: resume))
+        case .migrateIncoming(let address, let exitOnError):
+            QMPRequest(MigrateIncoming(address.argument, exitOnError: exitOnError))
+        case .migrate(let address, let resume): QMPRequest(Migrate(address.argument, resume: resume))
         case .migrateContinue(let state): QMPRequest(MigrateContinue(state: state))
         case .migrateCancel: QMPRequest(MigrateCancel())
         case .startPostcopy: QMPRequest(MigrateStartPostcopy())
@@ -62,14 +65,18 @@ extension Command {
             self = .setParameters((arguments?.object ?? [:]).map { Setting($0.key, SettingValue($0.value)) })
         case "getfd": self = .getFD(name: arguments?["fdname"]?.string ?? "")
         case "closefd": self = .closeFD(name: arguments?["fdname"]?.string ?? "")
+        case "add-fd":
+            self = .addFD(
+                set: arguments?["fdset-id"]?.int64 ?? -1, isDirect: arguments?["opaque"]?.string == Self.directMark)
+        case "remove-fd": self = .removeFD(set: arguments?["fdset-id"]?.int64 ?? -1)
         case "object-add":
             self = .objectAdd(QEMUObject(arguments: arguments), isNested: arguments?["props"] != nil)
         case "object-del": self = .objectDel(id: arguments?["id"]?.string ?? "")
         case "migrate-incoming":
             self = .migrateIncoming(
-                uri: Self.address(arguments), exitOnError: arguments?["exit-on-error"]?.bool)
+                uri: StreamAddress(arguments: arguments), exitOnError: arguments?["exit-on-error"]?.bool)
         case "migrate":
-            self = .migrate(uri: Self.address(arguments), resume: arguments?["resume"]?.bool ?? false)
+            self = .migrate(uri: StreamAddress(arguments: arguments), resume: arguments?["resume"]?.bool ?? false)
         case "migrate-continue": self = .migrateContinue(state: arguments?["state"]?.string ?? "")
         case "migrate_cancel": self = .migrateCancel
         case "migrate-start-postcopy": self = .startPostcopy
@@ -84,14 +91,14 @@ extension Command {
         }
     }
 
+    /// What QEMU shows of a descriptor of ours.
+    private static let mark = "godwit"
+    private static let directMark = "godwit, past the cache"
+
     private static func object(_ settings: [Setting]) -> JSONObject {
         var object: JSONObject = [:]
         for setting in settings { object[setting.name] = setting.value.json }
         return object
-    }
-
-    private static func address(_ arguments: JSONValue?) -> String {
-        arguments?["uri"]?.string ?? arguments?["channels"].map { $0.text() } ?? ""
     }
 }
 

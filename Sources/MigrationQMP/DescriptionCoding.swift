@@ -7,7 +7,8 @@ public struct DocumentError: Error, Hashable, Sendable, CustomStringConvertible 
     /// What is wrong, with the path of the member.
     public var description: String
 
-    init(_ description: String) { self.description = description }
+    /// What is wrong, in words.
+    public init(_ description: String) { self.description = description }
 }
 
 /// Reads members of a document and says by their path what is missing.

@@ -37,6 +37,7 @@ extension MigrateOptions {
         }
         if let tls { object["tls"] = tls.json }
         if let storage { object["storage"] = storage.json }
+        if let file { object["file"] = file.json }
         if isHeld { object["hold"] = true }
         if isAbortedOnError { object["abort-on-error"] = true }
         if hasHook { object["hook"] = true }
@@ -89,6 +90,7 @@ extension MigrateOptions {
                 afterMilliseconds: wish["after-milliseconds"]?.int64.map { Int(clamping: $0) },
                 bytesPerSecond: wish["bytes-per-second"]?.int64)
         }
+        if let wish = reader.object["file"] { file = try FileWish(json: wish) }
         if let wish = reader.object["tls"] { tls = try TLSWish(json: wish) }
         if let wish = reader.object["storage"] { storage = try StorageWish(json: wish, path: "options.storage") }
         isHeld = reader.object["hold"]?.bool ?? isHeld
@@ -108,6 +110,27 @@ extension MigrateOptions {
             guard let deadline = Deadline(rawValue: name), let milliseconds = value.int64 else { continue }
             deadlines.milliseconds[deadline] = Int(clamping: milliseconds)
         }
+    }
+}
+
+extension FileWish {
+    /// The wish as a document.
+    var json: JSONValue {
+        var object: JSONObject = ["path": .string(path)]
+        if isDirect { object["direct"] = true }
+        if let description { object["description"] = description.json }
+        if let wasRunning { object["running"] = .bool(wasRunning) }
+        return .object(object)
+    }
+
+    init(json: JSONValue) throws(DocumentError) {
+        let reader = try DocumentReader(json, path: "options.file")
+        self.init(path: try reader.string("path"))
+        isDirect = try reader.optionalBool("direct") ?? false
+        if let value = reader.object["description"] {
+            description = try DomainDescription(json: value, path: "options.file.description")
+        }
+        wasRunning = try reader.optionalBool("running")
     }
 }
 
@@ -152,7 +175,8 @@ extension Survey {
             "features": [
                 "exit-on-error": .bool(features.hasExitOnError), "yank": .bool(features.hasYank),
                 "out-of-band": .bool(features.hasOutOfBand), "postcopy-device": .bool(features.hasPostcopyDevice),
-                "nested-properties": .bool(features.nestsObjectProperties),
+                "nested-properties": .bool(features.nestsObjectProperties), "channels": .bool(features.hasChannels),
+                "files": .bool(features.hasFiles),
             ],
             "process-watched": .bool(isProcessWatched),
         ]
@@ -170,7 +194,8 @@ extension Survey {
                 json: reader.object["description"] ?? .null, path: "survey.description"),
             features: QEMUFeatures(
                 hasExitOnError: has("exit-on-error"), hasYank: has("yank"), hasOutOfBand: has("out-of-band"),
-                hasPostcopyDevice: has("postcopy-device"), nestsObjectProperties: has("nested-properties")),
+                hasPostcopyDevice: has("postcopy-device"), nestsObjectProperties: has("nested-properties"),
+                hasChannels: has("channels"), hasFiles: has("files")),
             isProcessWatched: reader.object["process-watched"]?.bool ?? false)
     }
 }

@@ -185,6 +185,9 @@ public struct SurveyWalk: Sendable {
             features.hasExitOnError = schema.hasArgument("exit-on-error", of: "migrate-incoming")
             features.hasYank = schema.hasCommand("yank")
             features.nestsObjectProperties = schema.hasArgument("props", of: "object-add")
+            features.hasChannels =
+                schema.hasArgument("channels", of: "migrate") && schema.hasArgument("channels", of: "migrate-incoming")
+            features.hasFiles = schema.hasWord("file", beside: "exec")
             features.hasPostcopyDevice = schema.hasWord("postcopy-device", beside: "postcopy-active")
         }
         return []

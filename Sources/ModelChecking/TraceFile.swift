@@ -196,8 +196,8 @@ struct TraceFile {
         case .setCapabilities(let settings):
             "\"capabilities\":[\(settings.map(capability).joined(separator: ","))]"
         case .migrateIncoming(let uri, let exitOnError):
-            "\"uri\":\(quote(uri))" + (exitOnError.map { ",\"exit-on-error\":\($0)" } ?? "")
-        case .migrate(let uri, let resume): "\"uri\":\(quote(uri))" + (resume ? ",\"resume\":true" : "")
+            "\"uri\":\(quote(uri.uri))" + (exitOnError.map { ",\"exit-on-error\":\($0)" } ?? "")
+        case .migrate(let uri, let resume): "\"uri\":\(quote(uri.uri))" + (resume ? ",\"resume\":true" : "")
         case .migrateContinue(let state): "\"state\":\(quote(state))"
         case .migrateRecover(let uri): "\"uri\":\(quote(uri))"
         case .yank: "\"instances\":[{\"type\":\"migration\"}]"

@@ -191,7 +191,8 @@ public struct AttemptMachine: Hashable, Sendable {
         let context = JointContext(
             isPausedIntended: options.isPausedIntended, wasPausedOnTheWay: coordinator.wasPausedOnTheWay)
         var new = PublishedStatus(
-            source: out, destination: options.mode == .direct ? nil : into, context: context)
+            source: options.mode.sides.contains(.source) ? out : nil,
+            destination: options.mode.sides.contains(.destination) ? into : nil, context: context)
         if let result {
             new.word = result.word
             new.stopping = .none

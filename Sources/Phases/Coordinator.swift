@@ -32,8 +32,8 @@ public enum CoordinatorAction: Hashable, Sendable {
 /// continues the source only on the destination's Abandon answer, which is given after its QEMU was seen dead.
 public struct Coordinator: Hashable, Sendable {
     enum State: Hashable {
-        case idle, hooking, beginning, preparing, performing, finishing, completing, confirming, resuming, unwinding,
-            done
+        case idle, hooking, beginning, preparing, performing, finishing, completing, storing, confirming, resuming,
+            unwinding, done
         /// A post-copy was interrupted, or is left alone: what comes next is somebody's request, or its end by itself.
         case interrupted
     }
@@ -88,8 +88,9 @@ public struct Coordinator: Hashable, Sendable {
                 return refuse(.cancel, "the guest has left in post-copy: recover it, there is no way back")
             }
             cancelOrigin = cancelOrigin ?? origin
+            if options.mode == .restore, state == .finishing { return stopRestoring() }
             if state == .hooking {
-                return end(.notBegunByCancel, Evidence(side: .source).report, Evidence(side: .destination).report)
+                return end(unbegun(isCancel: true), Evidence(side: .source).report, Evidence(side: .destination).report)
             }
             return isPerforming ? [.cancel(origin)] : []
         case .pauseGuest:
@@ -136,10 +137,11 @@ public struct Coordinator: Hashable, Sendable {
     mutating func hooked(
         _ point: HookPoint, _ failure: String?, source: SideReport, destination: SideReport
     ) -> [CoordinatorAction] {
+        if point == .store { return stored(failure) }
         guard point == .begin, state == .hooking else { return [] }
         guard let failure else { return begin() }
         error = StepError(.refused, "the hook at the beginning failed: \(failure)")
-        return end(.notBegun, source, destination)
+        return end(unbegun(isCancel: false), source, destination)
     }
 
     /// Wishes that exclude one another end the attempt before anything is asked of anybody.
@@ -158,7 +160,8 @@ public struct Coordinator: Hashable, Sendable {
         let first: Step = options.protocolVersion == .v2 ? .dumpXML : .begin
         // Without a QEMU that runs there is nothing to describe, and without a destination side nobody to ask.
         if options.isOffline { return [.call(first, cookie)] }
-        if options.mode == .direct { return [.effect(.survey(.source)), .call(first, cookie)] }
+        if options.mode == .restore { return restore(cookie) }
+        if !options.mode.sides.contains(.destination) { return [.effect(.survey(.source)), .call(first, cookie)] }
         // Both at once: the comparison in Prepare should not have to wait for the slower one.
         return [.effect(.survey(.source)), .effect(.survey(.destination)), .call(first, cookie)]
     }
@@ -174,7 +177,7 @@ public struct Coordinator: Hashable, Sendable {
         case .postcopy where state == .performing && !postcopy.isEntered && !postcopy.isResume:
             return request(.postcopy, origin: .policy)
         case .yank where state == .performing && !postcopy.isEntered: return abandon()
-        case .destinationMonitor where state == .performing && options.mode != .direct:
+        case .destinationMonitor where state == .performing && options.mode.sides.contains(.destination):
             // Nobody could let the guest run over there: better not to arrive at all.
             return giveUp("the destination's monitor is lost")
         case .sourceMonitor where state == .finishing && postcopy.isEntered:
@@ -198,7 +201,7 @@ public struct Coordinator: Hashable, Sendable {
             if cancelOrigin != nil, !postcopy.isResume {
                 return [.release(.source)] + end(.notBegunByCancel, source, destination)
             }
-            if options.mode == .direct { return performDirectly(cookie) }
+            if !options.mode.sides.contains(.destination) { return performDirectly(cookie) }
             state = .preparing
             return [call(.prepare, cookie)]
         case (.prepare, .done(let cookie)):
@@ -207,6 +210,7 @@ public struct Coordinator: Hashable, Sendable {
                 return [call(.perform, cookie)]
             }
             prepared = cookie
+            if options.mode == .restore { return arrive(cookie) }
             if options.isOffline { return finishOffline(cookie) }
             if cancelOrigin != nil {
                 state = .unwinding
@@ -223,6 +227,7 @@ public struct Coordinator: Hashable, Sendable {
         case (.dumpXML, .failed(let why)), (.begin, .failed(let why)), (.prepare, .failed(let why)):
             if postcopy.isResume { return recoveryFailed(why) + judge(source: source, destination: destination) }
             error = why
+            if options.mode == .restore { return end(unbegun(isCancel: cancelOrigin != nil), source, destination) }
             if source.gone != nil { return [.release(.source)] + end(nowhere(source), source, destination) }
             return [.release(.source)] + end(cancelOrigin == nil ? .notBegun : .notBegunByCancel, source, destination)
         case (.perform, .done(let cookie)):
@@ -230,6 +235,7 @@ public struct Coordinator: Hashable, Sendable {
             performed = cookie
             statistics = cookie.statistics ?? statistics
             if options.mode == .direct { return performedDirectly() }
+            if options.mode == .save { return store() }
             guard abandonment == .notCalled else {
                 error = error ?? StepError(.failed, destination.errorDescription ?? "the destination failed")
                 state = .unwinding
@@ -240,6 +246,7 @@ public struct Coordinator: Hashable, Sendable {
             isPerforming = false
             if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
             if options.mode == .direct { return unperformedDirectly(why, source, destination) }
+            if options.mode == .save { return unsaved(why, source, destination) }
             if postcopy.isEntered, why.kind == .refused {
                 // Nothing was changed, and ending the destination would destroy what is nowhere else.
                 if postcopy.isResume {
@@ -260,6 +267,7 @@ public struct Coordinator: Hashable, Sendable {
             return [.effect(.disarm(.migration))] + abandon() + settle(source, destination)
         case (.finish, .done):
             isFinishing = false
+            if options.mode == .restore { return end(.restored, source, destination) }
             if state == .interrupted { return unattendedFinished(source, destination) }
             guard source.gone == nil, options.protocolVersion == .v3 else {
                 return end(.arrivedWithoutSource, source, destination)
@@ -272,6 +280,7 @@ public struct Coordinator: Hashable, Sendable {
         case (.finish, .failed(let why)):
             isFinishing = false
             if why.kind == .interrupted { return interrupted(why) + judge(source: source, destination: destination) }
+            if options.mode == .restore { return unrestored(why, source, destination) }
             // The source's end is the reason, what the destination makes of it a consequence.
             if let first = error, first.kind == .gone {
                 error = StepError(.gone, "\(first.description) (the destination: \(why.description))")
@@ -308,7 +317,7 @@ public struct Coordinator: Hashable, Sendable {
             if state == .confirming {
                 problems.append(why.description)
                 if options.mode == .direct { problems.append(Self.unverified) }
-                return end(options.mode == .direct ? .sentUnwatched : .arrivedWithLeftover, source, destination)
+                return end(leftover, source, destination)
             }
             if source.gone != nil { return end(nowhere(source), source, destination) }
             if source.isRunning == true {
@@ -333,7 +342,7 @@ public struct Coordinator: Hashable, Sendable {
         if let actions = judgePostcopy(source, destination) { return actions }
         switch state {
         case .performing:
-            guard options.mode != .direct else { return [] }
+            guard options.mode.sides.count == 2 else { return [] }
             if case .ended = source.stage {
                 // QEMU goes on with the guest by itself: the destination is refused at once, whatever else there is to
                 // tidy up.
@@ -346,7 +355,8 @@ public struct Coordinator: Hashable, Sendable {
             }
             return []
         case .finishing:
-            guard let completed = source.completed, let resumed = source.resumed, resumed > completed,
+            guard options.mode != .restore, let completed = source.completed, let resumed = source.resumed,
+                resumed > completed,
                 source.isRunning == true
             else { return [] }
             guard destination.ran == nil, destination.runSent == nil else { return runsTwice(source, destination) }
@@ -354,7 +364,7 @@ public struct Coordinator: Hashable, Sendable {
             state = .unwinding
             return abandon() + settle(source, destination)
         case .confirming:
-            guard options.mode != .direct, !options.isOffline else { return [] }
+            guard options.mode.sides.count == 2, !options.isOffline else { return [] }
             guard destination.gone != nil else { return [] }
             // The source is not ended any more if it was not told to yet.
             guard destination.ran != nil || source.gone != nil else {
@@ -433,6 +443,7 @@ public struct Coordinator: Hashable, Sendable {
     /// Decides, once both sides have had their say.
     mutating func settle(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction] {
         guard state == .unwinding, !isPerforming, abandonment != .notCalled, abandonment != .called else { return [] }
+        if options.mode == .restore { return settleRestoring(source, destination) }
         // Protocol 2 ends the source as soon as the guest has left it: there is nowhere to go back to.
         if source.gone != nil || options.protocolVersion == .v2 && performed != nil {
             if case .failed(let why) = abandonment {
@@ -491,7 +502,16 @@ public struct Coordinator: Hashable, Sendable {
     /// What a Confirm of a success ends with.
     private var confirmedVerdict: Verdict {
         if options.isOffline { return .definitionMoved }
-        return options.mode == .direct ? .sentUnwatched : .arrived
+        return leftover == .arrivedWithLeftover ? .arrived : leftover
+    }
+
+    /// What a success ends with whose source could not be ended.
+    private var leftover: Verdict {
+        switch options.mode {
+        case .direct: .sentUnwatched
+        case .save: .saved
+        case .managed, .peerToPeer, .tunnelled, .restore: .arrivedWithLeftover
+        }
     }
 
     /// The destination knows better why it could not load than the source, which only sees a broken pipe; and its end
@@ -538,7 +558,7 @@ public struct Coordinator: Hashable, Sendable {
         case .destination: isRunning = options.isOffline ? false : destination.isRunning
         // What was last seen of it before its monitor was lost is nothing to vouch for.
         case .source: isRunning = error?.kind == .unproven ? nil : source.isRunningNow
-        case .nowhere, .unknown: break
+        case .file, .nowhere, .unknown: break
         }
         var cancel = CancelOutcome.none
         if cancelOrigin != nil {

@@ -23,7 +23,9 @@ extension Coordinator {
         isPerforming = true
         let wait: [CoordinatorAction] =
             options.timeoutMilliseconds.map { [.effect(.arm(.migration, milliseconds: $0))] } ?? []
-        return wait + [call(.perform, cookie)]
+        // Nobody waits for a guest in a file: it stands still from the beginning, so that no page is written twice.
+        let hold: [CoordinatorAction] = options.mode == .save ? [.hold(.policy)] : []
+        return wait + [call(.perform, cookie)] + hold
     }
 
     /// The guest has left for a destination that runs it by itself: what is left here is ended.

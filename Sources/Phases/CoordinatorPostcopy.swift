@@ -47,7 +47,7 @@ extension Coordinator {
 
     /// Looks at both sides of a post-copy; `nil` where nothing of it concerns the attempt.
     mutating func judgePostcopy(_ source: SideReport, _ destination: SideReport) -> [CoordinatorAction]? {
-        guard options.mode != .direct, state != .done, state != .idle else { return nil }
+        guard options.mode.sides.count == 2, state != .done, state != .idle else { return nil }
         if case .postcopy = source.stage { postcopy.isEntered = true }
         if destination.ran != nil { postcopy.isLoaded = true }
         if isAway(destination) || options.isPostcopyResume { postcopy.isEntered = true }

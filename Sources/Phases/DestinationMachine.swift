@@ -165,8 +165,7 @@ public struct DestinationMachine: Hashable, Sendable {
         let commands =
             [.stop, core.configureCapabilities(wanted)].compactMap(\.self) + core.makingObjects(options)
             + [core.configureParameters(parameters)].compactMap(\.self)
-            + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
-            + serving(disks)
+            + (options.readsBack ? SideCore.readBack : []) + core.passDescriptors(options) + serving(disks)
         commands.forEach { core.note(underWay: $0) }
         state = .configuring(cookie, replies: commands.count)
         return [
@@ -326,7 +325,10 @@ public struct DestinationMachine: Hashable, Sendable {
             }
             state = .listening(cookie)
             let exitOnError: Bool? = (core.survey?.features.hasExitOnError ?? false) ? false : nil
-            return [core.send(.migrateIncoming(uri: options.uri, exitOnError: exitOnError)), core.send(.queryMigrate)]
+            return [
+                core.send(.migrateIncoming(uri: core.streamAddress(options.uri, options), exitOnError: exitOnError)),
+                core.send(.queryMigrate),
+            ]
         case .listening(let cookie): return listened(command, reply, cookie)
         case .running(let cookie): return ran(command, reply, cookie)
         case .undoing(let step, let result, let last): return command == last ? undone(step, result) : []

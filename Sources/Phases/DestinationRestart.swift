@@ -13,7 +13,8 @@ extension DestinationMachine {
         recoveries = ledger.recoveries
         core.lease.receive(ledger.lease ?? ledger.calls[.prepare]?.lease, isFresh: false)
         core.evidence.note(
-            sent: .migrateIncoming(uri: options.uri, exitOnError: nil), origin: .controller, sequence: sequence,
+            sent: .migrateIncoming(uri: StreamAddress(options.uri), exitOnError: nil), origin: .controller,
+            sequence: sequence,
             at: time)
         isRunRecorded = ledger.isRun(options.attempt) && !ledger.isRunTakenBack
         // The record was written before the command: it may have left.

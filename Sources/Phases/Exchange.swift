@@ -31,6 +31,9 @@ public enum HookPoint: String, Hashable, Sendable, CaseIterable {
     case begin
     /// The guest stands still and its disks are still the source's: the last moment at which nothing has changed hands.
     case preSwitchover = "pre-switchover"
+    /// The file that the guest was saved to is complete: before its QEMU is ended it has to be safe on the disk, under
+    /// its name. Not the user's program but the driver's own work.
+    case store
     /// Everything is over.
     case end
 }
@@ -92,6 +95,8 @@ public struct MigrateOptions: Hashable, Sendable {
     /// Whether an error of the guest's disk that stops the guest ends the migration, as libvirt's ABORT_ON_ERROR does. The guest stays
     /// stopped with the error.
     public var isAbortedOnError = false
+    /// The file that the guest goes into or comes out of; goes with `MigrationMode.save` and `.restore`.
+    public var file: FileWish?
     /// Whether there is a program to be run at each `HookPoint`; the driver knows which.
     public var hasHook = false
     /// How the stream is encrypted; `nil` for not at all.
@@ -143,17 +148,24 @@ public struct QEMUFeatures: Hashable, Sendable {
     public var hasPostcopyDevice: Bool
     /// `object-add` takes properties in a member of their own (before 6.0).
     public var nestsObjectProperties: Bool
+    /// `migrate` and `migrate-incoming` take an address by `channels` (8.2).
+    public var hasChannels: Bool
+    /// Addresses may be files (8.2).
+    public var hasFiles: Bool
 
     /// Features.
     public init(
         hasExitOnError: Bool = false, hasYank: Bool = false, hasOutOfBand: Bool = false,
-        hasPostcopyDevice: Bool = false, nestsObjectProperties: Bool = false
+        hasPostcopyDevice: Bool = false, nestsObjectProperties: Bool = false, hasChannels: Bool = false,
+        hasFiles: Bool = false
     ) {
         self.hasExitOnError = hasExitOnError
         self.hasYank = hasYank
         self.hasOutOfBand = hasOutOfBand
         self.hasPostcopyDevice = hasPostcopyDevice
         self.nestsObjectProperties = nestsObjectProperties
+        self.hasChannels = hasChannels
+        self.hasFiles = hasFiles
     }
 }
 
@@ -244,6 +256,8 @@ public enum GuestPlace: String, Hashable, Sendable {
     case source
     /// On the destination.
     case destination
+    /// In a file.
+    case file
     /// Gone.
     case nowhere
     /// Not proven.

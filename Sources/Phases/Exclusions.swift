@@ -42,6 +42,8 @@ public struct MigrationWish: Hashable, Sendable {
     public var switchesAfterPrecopy = false
     /// Pages that the guest waits for go over a connection of their own in post-copy.
     public var isPreempting = false
+    /// Each page has its place in a file, so that several threads can write it.
+    public var isMapped = false
     /// TLS goes by a key that both ends know, and by no certificates.
     public var isKeyShared = false
     /// The destination lets in certain names only.
@@ -198,7 +200,7 @@ public enum Exclusions {
             "parallel-address", "parallel connections need an address that can be connected to more than once",
             isOurs: true
         ) {
-            $0.flags.contains(.parallel) && ($0.transport == .fd || $0.transport == .oneWay)
+            $0.flags.contains(.parallel) && !$0.isMapped && ($0.transport == .fd || $0.transport == .oneWay)
         },
     ]
 
@@ -292,6 +294,7 @@ extension MigrationWish {
             case "multifd": flags.insert(.parallel)
             case "zero-copy-send": flags.insert(.zeroCopy)
             case "postcopy-preempt": isPreempting = true
+            case "mapped-ram": isMapped = true
             case "auto-converge": flags.insert(.autoConverge)
             case "xbzrle":
                 flags.insert(.compressed)

@@ -116,7 +116,8 @@ extension Step {
         on side: Side, _ version: ProtocolVersion, _ mode: MigrationMode, hasChangeProtection: Bool
     ) -> Step? {
         switch side {
-        case .destination: mode == .direct ? nil : .prepare
+        case .destination: mode.sides.contains(side) ? .prepare : nil
+        case .source where !mode.sides.contains(side): nil
         case .source: version == .v3 && hasChangeProtection && !mode.isHeldThroughout ? .begin : .perform
         }
     }

@@ -1,3 +1,5 @@
+public import Migration
+
 /// The protocol that the five steps follow, by libvirt's numbers. Protocol 1 is recognised and refused where versions
 /// are negotiated.
 public enum ProtocolVersion: Int, Hashable, Sendable, CaseIterable {
@@ -18,6 +20,19 @@ public enum MigrationMode: String, Hashable, Sendable, CaseIterable {
     case direct
     /// Peer to peer, with the memory within the connection of the two parties.
     case tunnelled
+    /// There is no destination: the guest goes into a file, and its QEMU ends. libvirt's `save`.
+    case save
+    /// There is no source: the guest comes out of a file. libvirt's `restore`.
+    case restore
+
+    /// The sides that take steps.
+    public var sides: [Side] {
+        switch self {
+        case .managed, .peerToPeer, .tunnelled: [.source, .destination]
+        case .direct, .save: [.source]
+        case .restore: [.destination]
+        }
+    }
 
     /// Whether one call holds the source's job from Begin to Confirm.
     public var isHeldThroughout: Bool { self == .peerToPeer || self == .tunnelled }

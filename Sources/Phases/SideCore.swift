@@ -18,6 +18,8 @@ struct SideCore: Hashable, Sendable {
     var changedParameters: [Setting] = []
     /// The name of a descriptor that was passed to this QEMU and that it has not taken for its stream yet.
     var unusedDescriptor: String?
+    /// A set of descriptors that this QEMU was given.
+    var passedSet: Int64?
     /// Objects that this attempt has made in this QEMU.
     var madeObjects: [String] = []
     /// The first `query-migrate`, made before anything was started.
@@ -150,6 +152,8 @@ struct SideCore: Hashable, Sendable {
         changedParameters = []
         if let name = unusedDescriptor { commands.append(.closeFD(name: name)) }
         unusedDescriptor = nil
+        if let passedSet { commands.append(.removeFD(set: passedSet)) }
+        passedSet = nil
         // Not before the parameters that name them.
         commands += madeObjects.reversed().map { .objectDel(id: $0) }
         madeObjects = []

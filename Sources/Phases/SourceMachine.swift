@@ -239,8 +239,8 @@ public struct SourceMachine: Hashable, Sendable {
             let commands =
                 [core.configureCapabilities(wanted)].compactMap(\.self) + core.makingObjects(options)
                 + [core.configureParameters(parameters)].compactMap(\.self)
-                + (options.readsBack ? SideCore.readBack : []) + [core.passDescriptor(options)].compactMap(\.self)
-                + [.migrate(uri: uri, resume: false)]
+                + (options.readsBack ? SideCore.readBack : []) + core.passDescriptors(options)
+                + [.migrate(uri: core.streamAddress(uri, options), resume: false)]
             return [phase, .arm(.start, milliseconds: options.deadlines[.start])]
                 + (removeLeftovers(before: commands) ?? next(commands))
         }
@@ -566,8 +566,11 @@ public struct SourceMachine: Hashable, Sendable {
         handOver = .proven
         var cookie = Cookie(attempt: options.attempt)
         cookie.statistics = statistics
-        var effects: [Effect] = isSurrendered ? [] : [.persist(.surrendered(attempt: options.attempt))]
-        isSurrendered = true
+        // A file runs no guest: until it is safe on the disk this side can still go on.
+        let isGivenAway = options.mode != .save
+        var effects: [Effect] =
+            isSurrendered || !isGivenAway ? [] : [.persist(.surrendered(attempt: options.attempt))]
+        isSurrendered = isGivenAway
         let done: [Effect] = [
             .disarm(.start), .disarm(.switchover), .disarm(.cancel), .disarm(.yank), .disarm(.handOver),
         ]

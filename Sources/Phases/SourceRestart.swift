@@ -22,7 +22,7 @@ extension SourceMachine {
         wasPausedOnTheWay = ledger.wasPausedOnTheWay
         guard ledger.intents.contains(.migrate), let uri = ledger.calls[.perform]?.uri else { return }
         core.evidence.note(
-            sent: .migrate(uri: uri, resume: false), origin: .controller, sequence: sequence, at: time)
+            sent: .migrate(uri: StreamAddress(uri), resume: false), origin: .controller, sequence: sequence, at: time)
         if let wasRunning = ledger.wasRunning { core.evidence.note(wasRunning: wasRunning) }
         for (request, origin) in ledger.requests where request == .cancel {
             core.evidence.note(request: .cancel, origin: origin, sequence: sequence, at: time)

@@ -45,7 +45,7 @@ extension SourceMachine {
         case .success(let phase):
             let first = postcopyParameters.isEmpty ? [] : [Command.setParameters(postcopyParameters)]
             return [phase, .arm(.start, milliseconds: options.deadlines[.start])]
-                + send(first + [.migrate(uri: uri, resume: true)])
+                + send(first + [.migrate(uri: core.address(uri), resume: true)])
         }
     }
 

@@ -24,7 +24,7 @@ public enum SettingScope: Hashable, Sendable {
     /// The scope of a parameter. What is not known here is the sender's.
     public static func parameter(_ name: String) -> SettingScope {
         switch name {
-        case "multifd-channels", "multifd-compression", "mode", "tls-creds": .both
+        case "multifd-channels", "multifd-compression", "mode", "direct-io", "tls-creds": .both
         case "tls-authz": .destination
         default: .source
         }
@@ -133,9 +133,8 @@ extension SideCore {
         }
     }
 
-    /// Hands QEMU its end of the stream, where the address is a descriptor.
-    mutating func passDescriptor(_ options: MigrateOptions) -> Command? {
-        unusedDescriptor = options.descriptorName
-        return options.descriptorName.map { .getFD(name: $0) }
+    /// An address in the form that this QEMU has: `channels`, or `uri` where there is only that.
+    func address(_ uri: String) -> StreamAddress {
+        StreamAddress(uri, isChannel: survey?.features.hasChannels ?? false)
     }
 }

@@ -20,6 +20,10 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
     case sentUnwatched = "sent-unwatched"
     /// Only the definition of a guest that does not run was to be moved.
     case definitionMoved = "definition-moved"
+    /// The guest is in a file that is safe on the disk.
+    case saved
+    /// The guest came out of a file, and is on the destination as intended.
+    case restored
 
     // Failed and cancelled: the guest is on the source.
     /// What was asked for excludes itself.
@@ -48,6 +52,12 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
     case neverLeft = "never-left"
     /// The same after a cancel.
     case neverLeftByCancel = "never-left-by-cancel"
+
+    // Failed and cancelled: the guest is in the file it was to come out of.
+    /// It could not be loaded, or was not tried to be.
+    case notRestored = "not-restored"
+    /// The same after a cancel.
+    case notRestoredByCancel = "not-restored-by-cancel"
 
     // The guest is nowhere.
     /// The source is gone and the guest had not arrived.
@@ -89,11 +99,12 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
     public var word: PublishedWord {
         switch self {
         case .arrived, .arrivedWithoutSource, .arrivedWithLeftover, .arrivedUnattended, .sentUnwatched,
-            .definitionMoved:
+            .definitionMoved, .saved, .restored:
             .completed
-        case .excluded, .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft: .failed
+        case .excluded, .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft, .notRestored:
+            .failed
         case .notBegunByCancel, .stayedByCancel, .continuedByCancel, .runsUnconfirmedByCancel,
-            .runsUnrefusedByCancel, .neverLeftByCancel:
+            .runsUnrefusedByCancel, .neverLeftByCancel, .notRestoredByCancel:
             .cancelled
         case .sourceGone, .endedThere, .lostInPostcopy: .lost
         case .guestShutDown: .ended
@@ -106,6 +117,7 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
     /// Where the guest is, as far as it is proven.
     public var place: GuestPlace {
         switch word {
+        case _ where [.saved, .notRestored, .notRestoredByCancel].contains(self): .file
         case .completed: .destination
         case .failed, .cancelled: .source
         case .lost, .ended: .nowhere
@@ -122,6 +134,7 @@ public enum Verdict: String, Hashable, Sendable, CaseIterable {
         case .runsUnconfirmed: .runsUnconfirmedByCancel
         case .runsUnrefused: .runsUnrefusedByCancel
         case .neverLeft: .neverLeftByCancel
+        case .notRestored: .notRestoredByCancel
         default: self
         }
     }

@@ -60,11 +60,12 @@ extension Verdict {
     public var row: VerdictRow {
         switch self {
         case .arrived, .arrivedWithoutSource, .arrivedWithLeftover, .arrivedUnattended, .sentUnwatched,
-            .definitionMoved:
+            .definitionMoved, .saved, .restored:
             arrival
-        case .excluded, .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft: stay
+        case .excluded, .notBegun, .stayed, .continued, .runsUnconfirmed, .runsUnrefused, .neverLeft, .notRestored:
+            stay
         case .notBegunByCancel, .stayedByCancel, .continuedByCancel, .runsUnconfirmedByCancel,
-            .runsUnrefusedByCancel, .neverLeftByCancel:
+            .runsUnrefusedByCancel, .neverLeftByCancel, .notRestoredByCancel:
             cancel
         case .sourceGone, .guestShutDown, .endedThere, .lostInPostcopy: loss
         default: doubt
@@ -93,6 +94,15 @@ extension Verdict {
                 [.source(.completed)])
         case .definitionMoved:
             VerdictRow("the definition of a guest that does not run is on the destination", [.done(.confirm)])
+        case .saved:
+            VerdictRow(
+                "the guest is in a file that is safe on the disk; the source's QEMU was ended or kept, or could not be "
+                    + "ended",
+                [.done(.confirm), .failed(.confirm)], [.source(.completed)])
+        case .restored:
+            VerdictRow(
+                "the guest came out of a file and is on the destination as intended", [.done(.finish)],
+                [.destination(.completed)])
         default:
             VerdictRow(
                 "the guest is on the destination as intended, and the source's QEMU was ended, or put back and kept",
@@ -122,6 +132,10 @@ extension Verdict {
                 "QEMU continued the guest on the source by itself; the destination was never told to run it and was "
                     + "not seen to end",
                 [.failed(.abandon), .failed(.perform)], [.source(.resumed), .source(.failed), .source(.cancelled)])
+        case .notRestored:
+            VerdictRow(
+                "the destination could not load the guest from its file, or was not asked to, and is refused for ever",
+                [.failed(.prepare), .done(.abandon)], [.destination(.failed), .destination(.processEnded)])
         case .neverLeft:
             VerdictRow(
                 "without anybody at the destination: the guest runs on the source, or was not running before",
@@ -151,6 +165,7 @@ extension Verdict {
         case .runsUnconfirmedByCancel: Verdict.runsUnconfirmed.row.byCancel
         case .runsUnrefusedByCancel: Verdict.runsUnrefused.row.byCancel
         case .neverLeftByCancel: Verdict.neverLeft.row.byCancel
+        case .notRestoredByCancel: Verdict.notRestored.row.byCancel
         default: Verdict.stayed.row.byCancel
         }
     }

@@ -107,7 +107,8 @@ public struct Observer {
             }
             let point = (value["run"] ?? value["ended"])?.string ?? "?"
             let how = value["run"] != nil ? "is run" : failure.map { "failed: \($0)" } ?? "has ended"
-            observe(.note("the hook (\(point)) \(how)"), side)
+            let isStore = point == HookPoint.store.rawValue
+            observe(.note("\(isStore ? "what makes the file safe on its disk" : "the hook (\(point))") \(how)"), side)
         case .policy(let value):
             let rule = value["rule"]?.string ?? "?"
             let outcome = value["outcome"]?.string.flatMap(PolicyOutcome.init(rawValue:)) ?? .done

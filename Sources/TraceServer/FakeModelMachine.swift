@@ -105,7 +105,8 @@ extension FakeModel {
     private static func schemaCommands(_ release: FakeRelease) -> [(name: String, members: [String])] {
         [
             ("cont", []), ("stop", []), ("quit", []), ("yank", ["instances"]), ("query-yank", []),
-            ("query-status", []), ("query-migrate", []), ("migrate", ["uri", "resume"]),
+            ("query-status", []), ("query-migrate", []),
+            ("migrate", release.hasExitOnError ? ["uri", "channels", "resume"] : ["uri", "resume"]),
             ("migrate-incoming", release.hasExitOnError ? ["uri", "channels", "exit-on-error"] : ["uri"]),
             ("migrate-set-capabilities", ["capabilities"]), ("migrate-set-parameters", ["max-bandwidth"]),
             ("migrate-continue", ["state"]), ("migrate_cancel", []),

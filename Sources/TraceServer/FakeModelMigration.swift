@@ -1,4 +1,6 @@
 import JSONC
+import Migration
+import MigrationQMP
 
 /// The migration itself. Events are ordered as each release orders them.
 extension FakeModel {
@@ -9,8 +11,9 @@ extension FakeModel {
             return refuse(command, "'-incoming' was not specified on the command line")
         }
         guard !hasIncomingBegun else { return refuse(command, "The incoming migration has already been started") }
-        guard let uri = command.arguments["uri"]?.string, Self.socketAddress(uri) != nil else {
-            return refuse(command, "unknown migration protocol: \(command.arguments["uri"]?.string ?? "")")
+        let uri = StreamAddress(arguments: .object(command.arguments)).uri
+        guard Self.socketAddress(uri) != nil else {
+            return refuse(command, "unknown migration protocol: \(uri)")
         }
         if let exits = command.arguments["exit-on-error"]?.bool {
             guard release.hasExitOnError else { return refuse(command, "Parameter 'exit-on-error' is unexpected") }
@@ -39,8 +42,9 @@ extension FakeModel {
         guard command.arguments["resume"]?.bool != true else {
             return refuse(command, "Cannot resume if there is no paused migration")
         }
-        guard let uri = command.arguments["uri"]?.string, Self.socketAddress(uri) != nil else {
-            return refuse(command, "unknown migration protocol: \(command.arguments["uri"]?.string ?? "")")
+        let uri = StreamAddress(arguments: .object(command.arguments)).uri
+        guard Self.socketAddress(uri) != nil else {
+            return refuse(command, "unknown migration protocol: \(uri)")
         }
         outgoingStatus = "setup"
         hasResources = true

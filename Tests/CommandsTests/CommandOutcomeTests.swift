@@ -33,7 +33,8 @@ struct CommandOutcomeTests {
 
     private func lines(_ result: AttemptResult, keepsSource: Bool = false) -> [String] {
         ResultText(
-            result: result, source: "/s", destination: "/d", keepsSource: keepsSource, journal: "/j.qmptrace"
+            result: result, source: "/s", destination: "/d", keepsSource: keepsSource, mode: .managed,
+            journal: "/j.qmptrace"
         ).lines
     }
 

@@ -46,6 +46,35 @@ import Testing
             .migrateIncoming(uri: "tcp:[::]:0", exitOnError: false), "migrate-incoming",
             #"{"uri":"tcp:[::]:0","exit-on-error":false}"#
         ),
+        (
+            .migrate(uri: StreamAddress("tcp:[::1]:7", isChannel: true), resume: true), "migrate",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"socket","type":"inet","host":"::1","port":"7"}}],"resume":true}"#
+        ),
+        (
+            .migrate(uri: StreamAddress("unix:/a,b", isChannel: true), resume: false), "migrate",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"socket","type":"unix","path":"/a,b"}}]}"#
+        ),
+        (
+            .migrateIncoming(uri: StreamAddress("exec:cat x", isChannel: true), exitOnError: false), "migrate-incoming",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"exec","args":["/bin/sh","-c","cat x"]}}],"exit-on-error":false}"#
+        ),
+        (
+            .migrateIncoming(uri: StreamAddress("file:/dev/fdset/9,offset=4096", isChannel: true), exitOnError: nil),
+            "migrate-incoming",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"file","filename":"/dev/fdset/9","offset":4096}}]}"#
+        ),
+        (
+            .migrateIncoming(uri: StreamAddress("file:/f", isChannel: true), exitOnError: nil), "migrate-incoming",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"file","filename":"/f","offset":0}}]}"#
+        ),
+        (
+            .migrate(uri: StreamAddress("fd:stream", isChannel: true), resume: false), "migrate",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"socket","type":"fd","str":"stream"}}]}"#
+        ),
+        (
+            .migrate(uri: StreamAddress("vsock:3:7", isChannel: true), resume: false), "migrate",
+            #"{"channels":[{"channel-type":"main","addr":{"transport":"socket","type":"vsock","cid":"3","port":"7"}}]}"#
+        ),
         (.migrate(uri: "unix:/m", resume: false), "migrate", #"{"uri":"unix:/m"}"#),
         (.migrate(uri: "unix:/m", resume: true), "migrate", #"{"uri":"unix:/m","resume":true}"#),
         (.migrateContinue(state: "pre-switchover"), "migrate-continue", #"{"state":"pre-switchover"}"#),
@@ -108,7 +137,7 @@ import Testing
         (#"{"execute":"migrate","arguments":{"uri":5,"resume":"yes"}}"#, .migrate(uri: "", resume: false)),
         (
             #"{"execute":"migrate","arguments":{"channels":[{"channel-type":"main"}]}}"#,
-            .migrate(uri: #"[{"channel-type":"main"}]"#, resume: false)
+            .migrate(uri: StreamAddress(#"[{"channel-type":"main"}]"#, isChannel: true), resume: false)
         ),
         (
             #"{"execute":"migrate-set-capabilities","arguments":{"capabilities":[1,{"capability":"x"}]}}"#,

@@ -311,7 +311,7 @@ struct ScriptedPair: Hashable {
         switch command {
         case .startPostcopy: return startPostcopy()
         case .migratePause: return pausePostcopy(.source)
-        case .migrate(let uri, resume: true): return resumePostcopy(uri)
+        case .migrate(let uri, resume: true): return resumePostcopy(uri.uri)
         case .migrate:
             guard source.status.map(\.isTerminal) ?? true else {
                 return refused("There's a migration process in progress")

@@ -134,7 +134,7 @@ import Testing
         let driver = attempt(options: options)
         try #require(driver.violations.isEmpty, story(driver))
         #expect(driver.result?.word == .completed)
-        #expect(driver.sends.contains { $0 == (.source, .migrate(uri: address, resume: false)) })
+        #expect(driver.sends.contains { $0 == (.source, .migrate(uri: StreamAddress(address), resume: false)) })
         #expect(switched(driver, .source).contains { $0.name == "return-path" } == listening.hasPrefix("tcp"))
     }
 }

@@ -253,7 +253,9 @@ import Testing
 
     /// No verdict is dead.
     @Test func everyVerdictHasAScenario() {
-        #expect(Set(Self.scenarios.map { $0.verdict }) == Set(Verdict.allCases))
+        // Those of files are in FileModesTests.
+        let ofFiles: Set<Verdict> = [.saved, .restored, .notRestored, .notRestoredByCancel]
+        #expect(Set(Self.scenarios.map { $0.verdict }).union(ofFiles) == Set(Verdict.allCases))
     }
 
     // MARK: The table
@@ -282,14 +284,15 @@ import Testing
         let frozen: [PublishedWord: [String]] = [
             .completed: [
                 "arrived", "arrived-without-source", "arrived-with-leftover", "arrived-unattended", "sent-unwatched",
-                "definition-moved",
+                "definition-moved", "saved", "restored",
             ],
             .failed: [
                 "excluded", "not-begun", "stayed", "continued", "runs-unconfirmed", "runs-unrefused", "never-left",
+                "not-restored",
             ],
             .cancelled: [
                 "not-begun-by-cancel", "stayed-by-cancel", "continued-by-cancel", "runs-unconfirmed-by-cancel",
-                "runs-unrefused-by-cancel", "never-left-by-cancel",
+                "runs-unrefused-by-cancel", "never-left-by-cancel", "not-restored-by-cancel",
             ],
             .lost: [
                 "source-gone", "ended-there", "lost-in-post-copy",

@@ -1,5 +1,6 @@
 #pragma once
 // System calls that glibc's Swift overlay does not show: they are variadic or newer than its headers.
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -28,3 +29,7 @@ ssize_t godwit_receive_descriptors(int socket, void *bytes, size_t length, int *
 /// open(2) of a file without a name in a directory (O_TMPFILE), for reading and writing, close-on-exec, for its owner only.
 /// Returns -1 with errno, EOPNOTSUPP or EISDIR where the file system or the kernel cannot do it.
 int godwit_open_unnamed(const char *directory);
+
+/// open(2) of the file behind a descriptor once more, for reading or for writing alone, past the host's cache if wanted (O_DIRECT); it
+/// has a position of its own. Returns -1 with errno.
+int godwit_reopen(int descriptor, bool is_writing, bool is_direct);

@@ -92,8 +92,8 @@ extension AttemptDriver {
     /// The attempt as it stands.
     private var description: JSONValue {
         var object: JSONObject = [
-            "attempt": .string(configuration.options.attempt), "source": .string(configuration.source.path),
-            "destination": .string(configuration.destination.path), "journal": .string(journal.path),
+            "attempt": .string(configuration.options.attempt), "source": .string(configuration.sourceName),
+            "destination": .string(configuration.destinationName), "journal": .string(journal.path),
             "seconds": .init(Double(journal.now.microseconds) / 1e6),
             "downtimeLimitMilliseconds": .integer(downtimeLimitMilliseconds),
             "status": machine.status.json(reasons: []),

@@ -119,19 +119,37 @@ public struct MigrateSetParameters: QMPCommand {
     }
 }
 
+/// Where `migrate` sends to and `migrate-incoming` listens.
+public enum MigrationAddress: Hashable, Sendable {
+    /// One text: `tcp:HOST:PORT`, `unix:PATH`, `fd:NAME`, `exec:...`.
+    case uri(String)
+    /// The list that QEMU takes since 8.2.
+    case channels(JSONValue)
+
+    func write(to writer: inout JSONWriter) {
+        switch self {
+        case .uri(let uri): writer.member("uri", uri)
+        case .channels(let channels): writer.member("channels", channels)
+        }
+    }
+}
+
 /// `migrate-incoming`: starts listening on a destination started with `-incoming defer`. It can succeed once in a
 /// process.
 public struct MigrateIncoming: QMPCommand {
-    /// Where to listen: `tcp:HOST:PORT`, `unix:PATH`, `fd:NAME`, `exec:...`.
-    public var uri: String
+    /// Where to listen.
+    public var address: MigrationAddress
     /// Whether QEMU ends itself when loading fails (9.1; its default is true). Nil leaves the member out.
     public var exitOnError: Bool?
 
     /// The command.
-    public init(uri: String, exitOnError: Bool? = nil) {
-        self.uri = uri
+    public init(_ address: MigrationAddress, exitOnError: Bool? = nil) {
+        self.address = address
         self.exitOnError = exitOnError
     }
+
+    /// The command with an address as one text.
+    public init(uri: String, exitOnError: Bool? = nil) { self.init(.uri(uri), exitOnError: exitOnError) }
 
     /// The name on the wire.
     public static let name = "migrate-incoming"
@@ -142,7 +160,7 @@ public struct MigrateIncoming: QMPCommand {
 
     /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
-        writer.member("uri", self.uri)
+        self.address.write(to: &writer)
         if let exitOnError = self.exitOnError { writer.member("exit-on-error", exitOnError) }
     }
 }
@@ -150,15 +168,18 @@ public struct MigrateIncoming: QMPCommand {
 /// `migrate`: the empty reply means accepted, not connected.
 public struct Migrate: QMPCommand {
     /// Where to send to.
-    public var uri: String
+    public var address: MigrationAddress
     /// Resume a paused post-copy migration (3.0).
     public var resume: Bool
 
     /// The command.
-    public init(uri: String, resume: Bool = false) {
-        self.uri = uri
+    public init(_ address: MigrationAddress, resume: Bool = false) {
+        self.address = address
         self.resume = resume
     }
+
+    /// The command with an address as one text.
+    public init(uri: String, resume: Bool = false) { self.init(.uri(uri), resume: resume) }
 
     /// The name on the wire.
     public static let name = "migrate"
@@ -169,7 +190,7 @@ public struct Migrate: QMPCommand {
 
     /// Writes the members of `arguments`.
     public func writeArguments(_ writer: inout JSONWriter) {
-        writer.member("uri", self.uri)
+        self.address.write(to: &writer)
         if self.resume { writer.member("resume", true) }
     }
 }

@@ -97,8 +97,8 @@ public struct EvidenceStep: Sendable {
     private static func name(of command: Command) -> String {
         switch command {
         case .migrate(let uri, let resume):
-            "migrate\(resume ? " (resume)" : "") over \(scheme(of: uri))"
-        case .migrateIncoming(let uri, _): "migrate-incoming on \(scheme(of: uri))"
+            "migrate\(resume ? " (resume)" : "") over \(scheme(of: uri.uri))"
+        case .migrateIncoming(let uri, _): "migrate-incoming on \(scheme(of: uri.uri))"
         case .migrateRecover(let uri): "migrate-recover on \(scheme(of: uri))"
         case .setCapabilities(let settings):
             "migrate-set-capabilities "

@@ -1,4 +1,6 @@
 import JSONC
+import Migration
+import MigrationQMP
 public import Trace
 
 /// How a recorded QEMU is played.
@@ -400,10 +402,7 @@ public struct ServedSide: RecordedQEMU {
 
     /// The address as a URI, also where it is spelt as a channel.
     private static func address(in command: FakeCommand) -> String {
-        if let uri = command.arguments["uri"]?.string { return uri }
-        let address = command.arguments["channels"]?.array?.first?["addr"]
-        let kind = (address?["type"] ?? address?["transport"])?.string ?? "?"
-        return "\(kind):\((address?["path"] ?? address?["host"] ?? address?["str"])?.string ?? "")"
+        StreamAddress(arguments: .object(command.arguments)).uri
     }
 
     private mutating func unrecorded(_ command: FakeCommand, at now: Int64) -> [RecordedOutput] {
