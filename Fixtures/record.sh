@@ -82,7 +82,7 @@ certificates() {
     openssl req -x509 $key -keyout "$1/ca-key.pem" -out "$1/ca-cert.pem" -days 2 -subj /CN=fixture \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign 2>/dev/null
     for end in server client; do
-        printf 'subjectAltName=DNS:host.example\nextendedKeyUsage=%sAuth\nkeyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE\n' \
+        printf 'subjectAltName=DNS:host.example\nextendedKeyUsage=%sAuth\nkeyUsage=critical,digitalSignature,keyEncipherment\nbasicConstraints=critical,CA:FALSE\n' \
             $end >"$1/ext"
         openssl req $key -keyout "$1/$end-key.pem" -out "$1/csr" -subj "/O=Lab/CN=$end" 2>/dev/null
         openssl x509 -req -in "$1/csr" -CA "$1/ca-cert.pem" -CAkey "$1/ca-key.pem" -CAcreateserial -out "$1/$end-cert.pem" \

@@ -18,7 +18,7 @@ public struct LegalMove: Hashable, Sendable {
     public var side: Side
     /// In which protocols.
     public var protocols: [ProtocolVersion]
-    /// In which modes; direct has no destination side.
+    /// In which modes; not all of them have both sides.
     public var modes: [MigrationMode]
     /// From.
     public var from: Phase
@@ -61,9 +61,9 @@ public enum PhaseMoves {
         return masks
     }()
 
-    private static let managed: [MigrationMode] = [.managed, .direct]
+    private static let managed: [MigrationMode] = [.managed, .direct, .save]
     private static let heldThroughout: [MigrationMode] = [.peerToPeer, .tunnelled]
-    private static let withDestination: [MigrationMode] = [.managed, .peerToPeer, .tunnelled]
+    private static let withDestination: [MigrationMode] = [.managed, .peerToPeer, .tunnelled, .restore]
 
     /// A row of the table in one line.
     private static func move(
@@ -71,7 +71,7 @@ public enum PhaseMoves {
         in protocols: [ProtocolVersion] = [.v3], _ modes: [MigrationMode] = MigrationMode.allCases, isOurs: Bool = false
     ) -> LegalMove {
         LegalMove(
-            side: side, protocols: protocols, modes: side == .source ? modes : modes.filter { $0 != .direct },
+            side: side, protocols: protocols, modes: modes.filter { $0.sides.contains(side) },
             from: from, trigger: trigger, to: to, after: after, note: note, isOurs: isOurs)
     }
 

@@ -30,7 +30,7 @@ struct Certificates {
                 """
                 subjectAltName=DNS:host.example
                 extendedKeyUsage=\(who)Auth
-                keyUsage=critical,digitalSignature
+                keyUsage=critical,digitalSignature,keyEncipherment
                 basicConstraints=critical,CA:FALSE
 
                 """, to: file("\(who).ext"))

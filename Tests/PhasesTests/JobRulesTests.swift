@@ -35,10 +35,11 @@ private func outgoing(_ phases: [Phase], isInside: Bool) throws -> JobMachine {
             for version in ProtocolVersion.allCases {
                 for isProtected in [true, false] {
                     let source = Step.first(on: .source, version, mode, hasChangeProtection: isProtected)
-                    let isBegin = version == .v3 && isProtected && (mode == .managed || mode == .direct)
-                    #expect(source == (isBegin ? .begin : .perform), "\(version) \(mode) \(isProtected)")
+                    let isBegin = version == .v3 && isProtected && [.managed, .direct, .save].contains(mode)
+                    let first: Step? = mode == .restore ? nil : isBegin ? .begin : .perform
+                    #expect(source == first, "\(version) \(mode) \(isProtected)")
                     let destination = Step.first(on: .destination, version, mode, hasChangeProtection: isProtected)
-                    #expect(destination == (mode == .direct ? nil : .prepare))
+                    #expect(destination == (mode == .direct || mode == .save ? nil : .prepare))
                 }
             }
         }
