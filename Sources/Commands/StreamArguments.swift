@@ -77,6 +77,7 @@ public struct StreamArguments: ParsableArguments {
     @Flag(name: .long, help: .hidden) var xColo = false
     @Flag(name: .long, help: .hidden) var backgroundSnapshot = false
     @Flag(name: .long, help: .hidden) var rdmaPinAll = false
+    @Option(name: .long, help: .hidden) var mode: String?
 
     /// Made by the parser.
     public init() {}
@@ -104,7 +105,19 @@ public struct StreamArguments: ParsableArguments {
             guard limit.bytes >= 1 << 20 else { throw ValidationError("--vcpu-dirty-limit: QEMU takes 1 MiB or more") }
         }
         if dirtyLimit, autoConverge { throw ValidationError("--dirty-limit and --auto-converge exclude each other") }
+        if let mode, mode != "normal" { throw ValidationError("--mode \(mode): \(Self.refusal(ofMode: mode))") }
         for (isAsked, why) in refused where isAsked { throw ValidationError(why) }
+    }
+
+    private static func refusal(ofMode mode: String) -> String {
+        switch mode {
+        case "cpr-reboot": "the guest goes through a file: `godwit save --mode cpr-reboot`, and `godwit restore`"
+        case "cpr-transfer":
+            "the destination's QEMU has no monitor before it was given the source's memory, so that nothing of it could "
+                + "be compared, set or refused before"
+        case "cpr-exec": "the QEMU replaces itself, and there is no other one that the guest could be proven to be in"
+        default: "QEMU has no such mode"
+        }
     }
 
     private var refused: [(Bool, String)] {

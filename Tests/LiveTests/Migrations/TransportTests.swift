@@ -197,6 +197,9 @@ extension MigrationTests {
             (["--uri", "rdma:host:1"], "RDMA is not supported"), (["--uri", "file:/tmp/x"], "a file cannot be"),
             (["--uri", "fd:3"], "does not begin with a digit"), (["--uri", "exec:"], "no command"),
             (["--uri", "vsock:host:1"], "two numbers"), (["--connect-uri", "tcp:h:1"], "needs a --uri"),
+            (["--mode", "cpr-reboot"], "godwit save --mode cpr-reboot"),
+            (["--mode", "cpr-transfer"], "no monitor before it was given"),
+            (["--mode", "cpr-exec"], "the QEMU replaces itself"),
             (["--multifd-channels", "0"], "QEMU takes 1 to 255"),
             (["--xbzrle", "--xbzrle-cache-size", "3MiB"], "a power of two"),
         ]) func refusedByName(arguments: [String], why: String) throws {
