@@ -1,8 +1,8 @@
 #!/bin/sh
 # Records the traces in driven/ anew, with real QEMUs that run nothing but their firmware:
 #   Fixtures/record.sh [path of godwit [case...]]
-# With QEMU_ROOT=DIRECTORY the QEMU of that root (see Tests/qemus.sh), into driven/VERSION/, and of the cases only the modes; this
-# machine's own otherwise. To be done when a change of what Godwit does is wanted; `godwit replay --drive` says which trace it concerns.
+# Only these cases, if any are named. With QEMU_ROOT=DIRECTORY the QEMU of that root (see Tests/qemus.sh), into driven/VERSION/.
+# To be done when a change of what Godwit does is wanted; `godwit replay --drive` says which trace it concerns.
 set -eu
 godwit=$(realpath "${1:-.build/debug/godwit}")
 test $# = 0 || shift

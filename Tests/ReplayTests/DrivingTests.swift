@@ -8,6 +8,10 @@ import Trace
 struct DrivingTests {
     private static let names = Fixtures.list("\(Fixtures.root)/driven").filter { $0.hasSuffix(".qmptrace") }
 
+    /// The same of other generations of QEMU, by directory.
+    private static let generations = Fixtures.list("\(Fixtures.root)/driven").filter { !$0.contains("qmptrace") }
+        .flatMap { version in Fixtures.list("\(Fixtures.root)/driven/\(version)").map { "\(version)/\($0)" } }
+
     private static func path(_ name: String) -> String { "\(Fixtures.root)/driven/\(name)" }
 
     private struct Recording {
@@ -42,13 +46,17 @@ struct DrivingTests {
         }
     }
 
-    @Test(arguments: names)
+    @Test func everyGenerationIsThere() {
+        #expect(Set(Self.generations.compactMap { $0.split(separator: "/").first }).count >= 3)
+    }
+
+    @Test(arguments: names + generations)
     func nothingDiffers(in name: String) throws {
         let report = try DriveReport.drive(path: Self.path(name))
         #expect(report.divergence == nil, "\(report.text)")
         #expect(report.isComplete)
         #expect(report.compared > 20)
-        #expect(name.hasPrefix(report.status.rawValue))
+        #expect(name.split(separator: "/").last?.hasPrefix(report.status.rawValue) == true)
         #expect(report.json["divergence"] == .null)
     }
 
