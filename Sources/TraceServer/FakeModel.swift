@@ -46,6 +46,10 @@ public struct FakeOptions: Hashable, Sendable {
     public var load = Load.succeeds
     /// Why `migrate` is refused.
     public var blockers: [String] = []
+    /// A network device with a standby, which the guest is asked to release before memory is copied.
+    public var failoverDevice: String?
+    /// Whether the guest releases it.
+    public var releasesFailoverDevice = true
     /// Whether out-of-band commands are offered.
     public var offersOutOfBand = true
     /// The schema's size in entities beyond those that have a meaning.
@@ -141,6 +145,7 @@ public struct FakeModel: Sendable {
     /// A step of a migration that is due at some time.
     enum Step: Hashable, Sendable {
         case connected
+        case released
         case pass(Int64)
         case switchover
         case device

@@ -69,7 +69,9 @@ extension FakeModel {
     }
 
     mutating func migrateCancel(_ command: FakeCommand) {
-        guard let status = outgoingStatus, ["setup", "active", "pre-switchover", "device"].contains(status) else {
+        guard let status = outgoingStatus,
+            ["setup", "wait-unplug", "active", "pre-switchover", "device"].contains(status)
+        else {
             return answer(command)
         }
         outgoingStatus = "cancelling"
@@ -116,7 +118,7 @@ extension FakeModel {
             switch outgoingStatus {
             // Nobody writes while the pause lasts.
             case "pre-switchover": isStreamBroken = true
-            case "setup", "active", "device": fail("Unable to write to socket: Broken pipe")
+            case "setup", "wait-unplug", "active", "device": fail("Unable to write to socket: Broken pipe")
             default: break
             }
         case .deviceState: break
@@ -147,7 +149,8 @@ extension FakeModel {
 
     mutating func perform(_ step: Step) {
         switch step {
-        case .connected: begin()
+        case .connected: askForRelease()
+        case .released: begin()
         case .pass(let number): pass(number)
         case .switchover: switchOver()
         case .device: enterDevice()
@@ -179,6 +182,15 @@ extension FakeModel {
 
     /// Up to 9.2 there is no `device` without a pause: the status stays `active` to the end.
     private var isWaitingWithoutDevice: Bool { outgoingStatus == "active" && runState == "finish-migrate" }
+
+    /// The standby takes over while the failover device is gone.
+    private mutating func askForRelease() {
+        guard let device = options.failoverDevice else { return begin() }
+        event("UNPLUG_PRIMARY", ["device-id": .string(device)])
+        outgoingStatus = "wait-unplug"
+        migrationEvent("wait-unplug")
+        if options.releasesFailoverDevice { schedule(.released, steps: 10) }
+    }
 
     private mutating func begin() {
         if !release.startsWithPassTwo { pass(1) } else { passNumber = 1 }

@@ -21,8 +21,6 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
     var destinationOptions: @Sendable (inout FakeOptions) -> Void = { _ in }
     /// What else the user wants.
     var wishes: @Sendable (inout MigrateOptions) -> Void = { _ in }
-    /// What else is wished.
-    var wish: @Sendable (inout MigrateOptions) -> Void = { _ in }
     /// Nobody but a deadline can end it: waits for QEMU's migration are short.
     var isStuck = false
     /// The user cancels when this word is published.
@@ -73,7 +71,6 @@ struct FakeAttempt: Sendable, CustomTestStringConvertible {
         if isStuck {
             for deadline in [Deadline.switchover, .cancel, .yank] { options.deadlines.milliseconds[deadline] = 1000 }
         }
-        wish(&options)
         var configuration = MigrationConfiguration(
             source: .unix(path: server.paths[0]), destination: .unix(path: server.paths[1]), options: options,
             stateDirectory: directory)

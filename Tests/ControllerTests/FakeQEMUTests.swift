@@ -128,7 +128,7 @@ struct Batch: Sendable, CustomTestStringConvertible {
             sourceOptions: {
                 $0.passes = nil
                 $0.diskFailsInPass = 3
-            }, wish: { $0.isAbortedOnError = true }, ends: [.failed, .undecided]),
+            }, wishes: { $0.isAbortedOnError = true }, ends: [.failed, .undecided]),
         FakeAttempt(
             name: "cancelled while it starts", sourceOptions: { $0.passes = nil }, cancelAt: .starting,
             ends: [.cancelled]),

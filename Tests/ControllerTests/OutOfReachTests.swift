@@ -1,12 +1,49 @@
 import JSONC
 import Migration
 import Phases
+import Replay
 import Testing
 import TraceServer
 
 /// Modes that need what few machines have: KVM with a dirty ring, locked memory, VM sockets. The fake shows what is sent
 /// and what becomes of QEMU's refusals; what a real QEMU makes of them is not shown.
 @Suite struct OutOfReachTests {
+    // MARK: A network device with a standby
+
+    /// The guest is asked to let go of the device that cannot move, and memory follows when it has.
+    @Test(arguments: FakeRelease.all) func theGuestReleasesADevice(release: FakeRelease) async throws {
+        let attempt = FakeAttempt(
+            name: "failover", sourceOptions: { $0.failoverDevice = "primary0" }, ends: [.completed])
+        let outcome = try await attempt.run(release)
+        #expect(outcome.result.word == .completed, "\(outcome.result)")
+        let events = outcome.network.history.compactMap { entry -> String? in
+            guard entry.fake == 0, case .event(let name, let status) = entry.note else { return nil }
+            return status ?? name
+        }
+        let place = try #require(events.firstIndex(of: "wait-unplug"), "\(events)")
+        #expect(events[..<place].contains("UNPLUG_PRIMARY"))
+        #expect(events[place...].contains("active"))
+        #expect(outcome.driven.divergence == nil, "\(outcome.driven.text)")
+    }
+
+    /// It does not: the wait has an end, and a cancel ends it before.
+    @Test(arguments: [true, false]) func theGuestKeepsTheDevice(isCancelled: Bool) async throws {
+        let attempt = FakeAttempt(
+            name: "failover kept",
+            sourceOptions: {
+                $0.failoverDevice = "primary0"
+                $0.releasesFailoverDevice = false
+            }, wishes: { $0.timeoutMilliseconds = 1000 }, isStuck: true, cancelAt: isCancelled ? .starting : nil,
+            ends: [.cancelled])
+        let outcome = try await attempt.run(.v10)
+        #expect(outcome.result.word == .cancelled, "\(outcome.result)")
+        #expect(outcome.result.isRunning == true)
+        #expect(!outcome.network.ranTwice)
+        #expect(outcome.driven.divergence == nil, "\(outcome.driven.text)")
+    }
+
+    // MARK: What is sent
+
     /// The commands that a fake has executed, as `name arguments`.
     private func executed(_ outcome: FakeAttempt.Outcome, by fake: Int, _ name: String) -> [String] {
         outcome.network.history.compactMap { entry in

@@ -95,6 +95,13 @@ struct EachPair: TestTrait, SuiteTrait, TestScoping {
     }
 }
 
+extension QEMUPair {
+    /// Says that a test is not done with these QEMUs, as they lack what it is about.
+    func leavesOut(_ what: String, function: String = #function) {
+        print("left out with QEMU of \(self): \(function): it lacks \(what)")
+    }
+}
+
 extension Trait where Self == EachPair {
     /// With every QEMU that is there.
     static var everyQEMU: Self { EachPair(pairs: QEMUPair.same) }

@@ -324,7 +324,7 @@ extension Talk {
             try meetings(
                 .destination, "migrate-incoming",
                 channel(["transport": "socket", "type": "inet", "host": "h", "port": "1"]))
-                == [.meet("inet:h", isListening: true)])
+                == [.meet("tcp:h:1", isListening: true)])
         #expect(try meetings(.source, "migrate", [:]).count == 1)
         #expect(try meetings(.source, "migrate", ["uri": "unix:/m"], isCoupled: false).isEmpty)
         // A destination that was started with its address.

@@ -134,7 +134,7 @@ extension MigrationTests {
         /// QEMU 7.2 takes a level of compression and does not keep it; that is told instead of doing something else.
         @Test(Live.wide) func aLevelIsKeptOrRefused() throws {
             let lab = try MigrationLab()
-            guard try lab.hasZstd() else { return }
+            guard try lab.hasZstd() else { return QEMUPair.current.leavesOut("zstd") }
             let level = "multifd-zstd-level"
             try lab.sourceMonitor.execute("migrate-set-parameters", [level: 7])
             let isKept = try lab.sourceMonitor.execute("query-migrate-parameters")[level] == 7
