@@ -237,7 +237,7 @@ public struct Coordinator: Hashable, Sendable {
             if options.mode == .direct { return performedDirectly() }
             if options.mode == .save { return store() }
             guard abandonment == .notCalled else {
-                error = error ?? StepError(.failed, destination.errorDescription ?? "the destination failed")
+                error = error ?? StepError(.failed, destination.errorDescription ?? Self.destinationFailed)
                 state = .unwinding
                 return settle(source, destination)
             }
@@ -351,7 +351,7 @@ public struct Coordinator: Hashable, Sendable {
             if source.completed == nil, source.gone == nil, destination.gone != nil || destination.ended != nil {
                 return giveUp(
                     destination.errorDescription
-                        ?? (destination.gone != nil ? "the destination's QEMU is gone" : "the destination failed"))
+                        ?? (destination.gone != nil ? "the destination's QEMU is gone" : Self.destinationFailed))
             }
             return []
         case .finishing:
@@ -384,6 +384,9 @@ public struct Coordinator: Hashable, Sendable {
     static let backToTheSource =
         "the guest ran on the destination and ended with it; if the source's QEMU still exists it holds the guest as it was "
         + "before, `cont` there goes back to that moment, its disks may not"
+
+    /// As long as its QEMU has not told why.
+    static let destinationFailed = "the destination failed"
 
     // MARK: Ways to an end
 

@@ -86,4 +86,17 @@ import Testing
         let error = try #require(driver.result?.error)
         #expect(error.hasPrefix("the source's QEMU ended"), "\(error)")
     }
+
+    /// QEMU tells why it could not load only when it is asked after its failure, however late that is.
+    @Test func theDestinationsReasonIsTold() throws {
+        var script = Script()
+        script.failsLoading = true
+        script.hasExitOnError = true
+        var driver = ScriptedDriver(script, options: ScriptedDriver.options())
+        driver.run()
+        try #require(driver.violations.isEmpty, story(driver))
+        #expect(driver.result?.word == .failed, story(driver))
+        let error = try #require(driver.result?.error)
+        #expect(error.hasPrefix("the destination failed: error while loading state"), "\(error)")
+    }
 }
