@@ -114,24 +114,14 @@ public struct MigrateCommand: AsyncParsableCommand {
     )
     var destinationLog: String?
 
-    @Option(name: .long, help: ArgumentHelp("Record the attempt in this file.", valueName: "file"))
-    var trace: String?
-
-    @Option(name: .long, help: "Output: text, or json (one object on a line for each event).")
-    var format: OutputFormat = .text
-
-    @Flag(name: .long, help: "Say only how it ended.")
-    var quiet = false
-
-    @Flag(name: .long, help: "Say also phases, reasons and where the journal is.")
-    var verbose = false
+    @OptionGroup(title: "Output")
+    var telling: TellingArguments
 
     /// Made by the parser.
     public init() {}
 
     /// Checks what the parser cannot.
     public func validate() throws {
-        if quiet, verbose { throw ValidationError("--quiet and --verbose exclude each other") }
         if let limit = downtimeLimit, limit.milliseconds > 2_000_000 {
             throw ValidationError("--downtime-limit: QEMU takes at most 2000 s")
         }
@@ -159,13 +149,6 @@ public struct MigrateCommand: AsyncParsableCommand {
                 throw ValidationError("--connect-uri \(connectUri): needs a --uri of the same kind")
             }
         }
-    }
-
-    private var presentation: MigrationRun.Presentation {
-        MigrationRun.Presentation(
-            format: format, verbosity: quiet ? .quiet : verbose ? .verbose : .normal, source: source,
-            destination: destination,
-            downtimeLimitMilliseconds: Double(downtimeLimit?.milliseconds ?? 300))
     }
 
     private func migration() throws -> MigrationConfiguration {
@@ -205,7 +188,7 @@ public struct MigrateCommand: AsyncParsableCommand {
         configuration.hook = hook.map {
             HookConfiguration(program: $0, milliseconds: Int(hookTimeout?.milliseconds ?? 30_000))
         }
-        configuration.tracePath = trace
+        configuration.tracePath = telling.trace
         if uri == nil, options.uri.hasPrefix("unix:") {
             configuration.temporarySocket = String(options.uri.dropFirst(5))
         }
@@ -218,6 +201,8 @@ public struct MigrateCommand: AsyncParsableCommand {
 
     /// Runs the migration and exits with its code.
     public func run() async throws {
+        let presentation = telling.presentation(
+            from: source, to: destination, downtimeLimitMilliseconds: downtimeLimit?.milliseconds)
         let status = try await MigrationRun(configuration: try migration(), presentation: presentation).run()
         guard status == .completed else { throw status.exitCode }
     }

@@ -161,6 +161,7 @@ public struct QEMUInspection: Sendable {
             QMPRequest(name: "calc-dirty-rate", arguments: arguments.serialized(), kind: .configure))
         let end = Clock.microseconds + Int64(seconds + 10) * 1_000_000
         while Clock.microseconds < end {
+            // QEMU has no event for the end of a measurement.
             do { try await Task.sleep(for: .milliseconds(100)) } catch {
                 throw QMPError(.timeout, "\(address): interrupted while it measured")
             }
