@@ -34,14 +34,8 @@ extension MigrationTests {
 
         @Test func theDestinationIsKilledAfterBothCompleted() throws {
             let lab = try MigrationLab()
-            let relay = try lab.relaySource()
-            relay.hold(from: #""status": "completed""#)
-            let run = try lab.migrate()
-            try relay.awaitHeld()
-            try lab.destinationMonitor.waitForMigration("completed")
-            lab.destination.kill()
-            relay.release()
-            try lab.expect(try run.finish(), code: 10, says: "failed: the guest runs on the source")
+            let outcome = try lab.migrateAndKillTheDestinationAfterBothCompleted()
+            try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
             try lab.expectNextMigrationWorks()
         }
 

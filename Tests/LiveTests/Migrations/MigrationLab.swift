@@ -175,6 +175,19 @@ final class MigrationLab {
         }
     }
 
+    /// A migration whose destination dies when both QEMUs have said `completed` and only one of the words was heard.
+    func migrateAndKillTheDestinationAfterBothCompleted() throws -> Godwit.Outcome {
+        let relay = try relaySource()
+        relay.hold(from: #""status": "completed""#)
+        let run = try migrate()
+        try relay.awaitHeld()
+        try destinationMonitor.waitForMigration("completed")
+        try eventually("postmigrate on the source") { try sourceMonitor.runState() == "postmigrate" }
+        destination.kill()
+        relay.release()
+        return try run.finish()
+    }
+
     /// Starts another destination in place of the one that was used up.
     func replaceDestination(_ change: (inout QEMUProcess.Options) -> Void = { _ in }) throws {
         destinations += 1

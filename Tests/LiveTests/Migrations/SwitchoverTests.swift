@@ -11,15 +11,7 @@ extension MigrationTests {
         /// The very reason for the third version of the protocol: both said `completed`, and the guest runs nowhere.
         @Test func theDestinationIsKilledAfterBothCompleted() throws {
             let lab = try MigrationLab()
-            let relay = try lab.relaySource()
-            relay.hold(from: #""status": "completed""#)
-            let run = try lab.migrate()
-            try relay.awaitHeld()
-            try lab.destinationMonitor.waitForMigration("completed")
-            try eventually("postmigrate on the source") { try lab.sourceMonitor.runState() == "postmigrate" }
-            lab.destination.kill()
-            relay.release()
-            let outcome = try run.finish()
+            let outcome = try lab.migrateAndKillTheDestinationAfterBothCompleted()
             try lab.expect(outcome, code: 10, says: "failed: the guest runs on the source")
             try lab.expectDestinationEnded()
             try lab.expectNextMigrationWorks()
