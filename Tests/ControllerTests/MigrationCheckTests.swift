@@ -127,7 +127,7 @@ import Testing
                 ]
             }),
         Obstacle(
-            testDescription: "two files", severity: .warning, words: "are two files",
+            testDescription: "two files", severity: .error, words: "are two files",
             source: { $0.media = [disk("a")] }, destination: { $0.media = [disk("b", free: 100 << 30)] }),
         Obstacle(
             testDescription: "no room", severity: .error, words: "2048 MiB are in use on the source, 1 MiB are free",

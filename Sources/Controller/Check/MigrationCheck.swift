@@ -232,8 +232,9 @@ public struct MigrationCheck: Sendable {
                 .warning, subject, "\(medium.driver) on the source, \(other.driver) on the destination",
                 "the guest does not notice; is it intended?")
         }
+        // Nothing else would notice: the guest would go on with another disk's content.
         add(
-            .warning, subject,
+            .error, subject,
             "\(medium.file) and \(other.file) are two files: the guest's data is only in the source's",
             "share the disk, or have it copied along (--copy-storage-all)")
         room(subject, medium, other)
